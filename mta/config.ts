@@ -1,0 +1,134 @@
+/** The [mta] table: schema, defaults and the sentences of the reference. Units: ms, octets. */
+import { z } from 'zod';
+import { duration, endpoint, network } from '../runtime/settings.ts';
+
+export const MTA_SMTP_PORT = 2525;
+export const MTA_HTTP_PORT = 8025;
+const RESOLVER_PORT = 5335;
+
+/** Seconds to days, with the first retries soon enough for greylisting (RFC 5321 §4.5.4.1 asks for 30 min after that). */
+const RETRY_DEFAULT = ['1m', '5m', '15m', '30m', '1h', '2h', '4h'] as const;
+
+const deliverySchema = z
+  .strictObject({
+    port: z
+      .int()
+      .min(1)
+      .max(65_535)
+      .default(25)
+      .describe('Port of remote MX hosts; tests change it.'),
+    tls: z
+      .enum(['opportunistic', 'require', 'verify', 'none'])
+      .default('opportunistic')
+      .describe(
+        'opportunistic: STARTTLS where offered, any certificate. require: no TLS, no delivery. verify: and the certificate must match the MX host. none: never.',
+      ),
+    tls_ca: z
+      .string()
+      .default('')
+      .describe('PEM file of authorities to trust besides the built-in ones.'),
+    connections: z.int().min(1).max(1000).default(20).describe('Connections to one site at once.'),
+    connections_total: z
+      .int()
+      .min(1)
+      .max(50_000)
+      .default(2000)
+      .describe('Connections at once, all sites.'),
+    messages_per_connection: z
+      .int()
+      .min(1)
+      .default(1000)
+      .describe('After so many messages a connection is closed.'),
+    recipients_per_message: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(100)
+      .describe('RCPT commands in one mail transaction (RFC 5321 §4.5.3.1.8 asks for 100).'),
+    connection_age: duration('5m').describe(
+      'After so long a connection is closed, so that a slow host cannot collect them all.',
+    ),
+    idle: duration('20s').describe('How long an idle connection is kept for reuse.'),
+    connect_timeout: duration('30s').describe('TCP connect.'),
+    command_timeout: duration('5m').describe(
+      'Replies to greeting, EHLO, MAIL and RCPT (RFC 5321 §4.5.3.2).',
+    ),
+    final_timeout: duration('10m').describe('Reply to the final dot (RFC 5321 §4.5.3.2.6).'),
+  })
+  .prefault({});
+
+export const mtaSchema = z
+  .strictObject({
+    smtp: z
+      .array(endpoint(MTA_SMTP_PORT))
+      .prefault([`127.0.0.1:${MTA_SMTP_PORT}`])
+      .describe('Addresses that take mail by SMTP.'),
+    http: endpoint(MTA_HTTP_PORT)
+      .prefault(`127.0.0.1:${MTA_HTTP_PORT}`)
+      .describe('HTTP: injection API, /metrics, /healthz, /readyz, dashboard.'),
+    spool: z.string().min(1).default('./spool').describe('Folder of the queue.'),
+    dns: endpoint(RESOLVER_PORT)
+      .prefault(`127.0.0.1:${RESOLVER_PORT}`)
+      .describe('The resolver to ask, over UDP and TCP.'),
+    hostname: z
+      .string()
+      .default('')
+      .describe('Name for EHLO, Received and Message-ID. Default: that of the system.'),
+    allow: z
+      .array(network())
+      .prefault(['127.0.0.0/8', '::1'])
+      .describe('SMTP and HTTP clients that may inject without authentication.'),
+    users: z
+      .record(z.string(), z.string())
+      .default({})
+      .describe('Users who may inject with AUTH PLAIN or LOGIN or HTTP Basic: name = "password".'),
+    tls_certificate: z
+      .string()
+      .default('')
+      .describe('PEM file; with tls_key, offers STARTTLS to SMTP clients.'),
+    tls_key: z.string().default('').describe('PEM file of the private key.'),
+    message_bytes: z
+      .int()
+      .min(1024)
+      .max(1_073_741_824)
+      .default(26_214_400)
+      .describe('Largest message taken (SIZE).'),
+    recipients: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(1000)
+      .describe('Recipients of one message at most.'),
+    smtp_clients: z.int().min(1).max(10_000).default(500).describe('SMTP connections at once.'),
+    intake_bytes: z
+      .int()
+      .min(1_048_576)
+      .default(268_435_456)
+      .describe(
+        'Content held in memory while it is being taken; beyond it clients get 452 or 503.',
+      ),
+    spool_reserve: z
+      .int()
+      .min(0)
+      .default(67_108_864)
+      .describe(
+        'Disk space kept free: below it no message is taken, so that the queue can still be worked off.',
+      ),
+    retry: z
+      .array(duration('1m'))
+      .min(1)
+      .prefault([...RETRY_DEFAULT])
+      .describe(
+        'Waits after the first, second, … failed attempt; the last one repeats. Each is varied by a tenth.',
+      ),
+    max_age: duration('5d').describe('After so long a message is returned (RFC 5321 §4.5.4.1).'),
+    notice_max_age: duration('1d').describe(
+      'After so long a bounce that cannot be delivered is dropped.',
+    ),
+    drain: duration('20s').describe('On SIGTERM, transactions under way get so long to finish.'),
+    delivery: deliverySchema,
+  })
+  .prefault({});
+
+export type MtaConfig = z.output<typeof mtaSchema>;
+export type DeliveryConfig = MtaConfig['delivery'];

@@ -1,0 +1,91 @@
+/**
+ * The vocabulary that every part of the mta shares: who sends what to whom, and under which id.
+ *
+ * Invariant: an address in an {@link Envelope} has no CR, LF, NUL, space outside quotes, or angle
+ * bracket; intake is the one place that admits addresses, so that no later part can inject.
+ */
+
+/**
+ * Identity of one accepted message: a safe integer, rising with acceptance, never reused.
+ * The upper bits are milliseconds since {@link MESSAGE_EPOCH_MS}, the lower twelve count within one.
+ */
+export type MessageId = number;
+
+/** 2025-01-01T00:00:00Z; 41 bits of milliseconds from here last until 2094. */
+export const MESSAGE_EPOCH_MS = 1_735_689_600_000;
+export const MESSAGES_PER_MS = 4096;
+
+/** One recipient of one message; its public id is {@link formatRecipientId}. */
+export interface RecipientKey {
+  readonly message: MessageId;
+  /** Index in the order of acceptance, from 0. */
+  readonly index: number;
+}
+
+export interface Recipient {
+  readonly index: number;
+  /** Forward-path without angle brackets: local-part@domain as the client wrote it. */
+  readonly address: string;
+  /** Domain to route by: A-labels in lower case without final dot, or an address literal "[192.0.2.1]". */
+  readonly domain: string;
+}
+
+export type Body = '7bit' | '8bitmime';
+
+export interface Envelope {
+  /** Without angle brackets; '' is the null reverse-path (RFC 5321 §4.5.5). */
+  readonly reversePath: string;
+  readonly recipients: readonly Recipient[];
+  readonly body: Body;
+  /** The client used SMTPUTF8 (RFC 6531), so the next hop must offer it. */
+  readonly smtpUtf8: boolean;
+}
+
+/** A message about to be accepted. `content` is owned by the receiver from here on. */
+export interface Submission {
+  readonly envelope: Envelope;
+  /** Header and body, CRLF line endings, ends with CRLF, not dot-stuffed. */
+  readonly content: Uint8Array;
+  /** Wall milliseconds. */
+  readonly receivedAtMs: number;
+  /** Where it came from, for events and `why`: "smtp 192.0.2.1", "http", "dsn". */
+  readonly origin: string;
+}
+
+const BASE32 = '0123456789abcdefghjkmnpqrstvwxyz';
+const ID_DIGITS = 11;
+
+/** @returns eleven characters of Crockford base 32 in lower case; they sort as the ids do */
+export function formatMessageId(id: MessageId): string {
+  let text = '';
+  let rest = id;
+  for (let digit = 0; digit < ID_DIGITS; digit += 1) {
+    text = BASE32[rest % 32]! + text;
+    rest = Math.floor(rest / 32);
+  }
+  return text;
+}
+
+/** @returns the id, or null when the text is none */
+export function parseMessageId(text: string): MessageId | null {
+  if (text.length !== ID_DIGITS) return null;
+  let id = 0;
+  for (const character of text.toLowerCase()) {
+    const digit = BASE32.indexOf(character);
+    if (digit === -1) return null;
+    id = id * 32 + digit;
+  }
+  return Number.isSafeInteger(id) ? id : null;
+}
+
+export const formatRecipientId = (key: RecipientKey): string =>
+  `${formatMessageId(key.message)}.${key.index}`;
+
+/** @returns the key, with index null when the text names the whole message; null when it is no id */
+export function parseId(text: string): { message: MessageId; index: number | null } | null {
+  const [head, tail, ...rest] = text.split('.');
+  const message = parseMessageId(head ?? '');
+  if (message === null || rest.length > 0) return null;
+  if (tail === undefined) return { message, index: null };
+  return /^\d{1,6}$/.test(tail) ? { message, index: Number(tail) } : null;
+}

@@ -1,0 +1,33 @@
+/** Errors that cross folders of the mta. Each has a stable code; nothing is recognised by its text. */
+
+export type SpoolTrouble =
+  | 'full'
+  | 'reserve'
+  | 'read-only'
+  | 'not-writable'
+  | 'in-use'
+  | 'io'
+  | 'closed';
+
+/** The spool cannot keep what it was given. Nothing of the call was stored; it may be repeated. */
+export class SpoolUnavailable extends Error {
+  override readonly name = 'SpoolUnavailable';
+  readonly code = 'MTA_SPOOL_UNAVAILABLE';
+  readonly trouble: SpoolTrouble;
+  constructor(trouble: SpoolTrouble, message: string) {
+    super(message);
+    this.trouble = trouble;
+  }
+}
+
+/** Intake's own bounds are reached; the client should come back later. */
+export class IntakeBusy extends Error {
+  override readonly name = 'IntakeBusy';
+  readonly code = 'MTA_INTAKE_BUSY';
+  /** Which named bound was reached, such as `intakeBytesMax`. */
+  readonly bound: string;
+  constructor(bound: string, message: string) {
+    super(message);
+    this.bound = bound;
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * What the mta asks of durable storage. Engines (sqlite, later postgres) implement it; nothing else
+ * knows how mail is kept.
+ *
+ * Invariants
+ * - append() resolves only when the message would survive power loss.
+ * - A recipient is queued, leased, or gone. It is leased to one holder at a time, and a lease dies
+ *   with the process that held it.
+ * - settle() is atomic: outcomes, deletions and the notices they cause are all kept, or none.
+ * - Rows are keyed by domain, never by site: what DNS says of a domain may change while mail waits,
+ *   and then there is nothing to migrate.
+ */
+import type { MessageId, Recipient, RecipientKey, Submission } from '../envelope.ts';
+
+/** Why a recipient waits, as an operator should read it. */
+export interface WaitReason {
+  /** Stable, machine-readable: 'new', 'greylisted', 'deferred-by-peer', 'connect', 'dns', … */
+  readonly code: string;
+  /** One line; a peer's reply is quoted here, sanitised. */
+  readonly text: string;
+  /** Wall milliseconds: since when this very reason holds. */
+  readonly sinceMs: number;
+}
+
+export interface LeasedRecipient extends Recipient {
+  /** Attempts that ended before this one. */
+  readonly attempts: number;
+}
+
+/** One message and those of its recipients that this lease covers: one mail transaction's worth. */
+export interface LeasedMessage {
+  readonly message: MessageId;
+  readonly reversePath: string;
+  readonly body: '7bit' | '8bitmime';
+  readonly smtpUtf8: boolean;
+  readonly receivedAtMs: number;
+  /** Owned by the caller. */
+  readonly content: Uint8Array;
+  readonly recipients: readonly LeasedRecipient[];
+}
+
+export interface LeaseRequest {
+  /** Domains of one site that have due work. Served in turn, so that none starves the others. */
+  readonly domains: readonly string[];
+  readonly nowMs: number;
+  readonly messagesMax: number;
+  /** Bound on the content handed out; the first message is handed out whatever its size. */
+  readonly bytesMax: number;
+  /** At most so many recipients of one message; the rest stay queued for the next transaction. */
+  readonly recipientsMax: number;
+}
+
+export interface Lease {
+  readonly messages: readonly LeasedMessage[];
+  /** For every domain asked: when its next unleased work is due, wall ms, or null when none is left. */
+  readonly nextDueMs: ReadonlyMap<string, number | null>;
+}
+
+export type Settlement =
+  /** Delivered, bounced, or expired: the recipient is done and its row goes. */
+  | { readonly key: RecipientKey; readonly kind: 'done' }
+  /** Tried, and to be tried again. attempts grows by one. */
+  | {
+      readonly key: RecipientKey;
+      readonly kind: 'deferred';
+      readonly dueMs: number;
+      readonly reason: WaitReason;
+    }
+  /** Not tried after all (connection lost before its turn, shutdown): due as before, attempts as before. */
+  | { readonly key: RecipientKey; readonly kind: 'released' };
+
+export interface DomainDue {
+  readonly domain: string;
+  readonly nextDueMs: number;
+}
+
+export interface QueuedRecipient extends Recipient {
+  readonly message: MessageId;
+  readonly reversePath: string;
+  readonly receivedAtMs: number;
+  readonly dueMs: number;
+  readonly attempts: number;
+  readonly leased: boolean;
+  readonly contentOctets: number;
+  readonly reason: WaitReason;
+}
+
+export interface ListRequest {
+  /** null lists every domain. */
+  readonly domain: string | null;
+  /** Return what follows this key; null starts at the beginning. */
+  readonly after: RecipientKey | null;
+  readonly limit: number;
+}
+
+export interface SpoolCounts {
+  /** Messages with at least one unsettled recipient. */
+  readonly messages: number;
+  /** Recipients not leased. */
+  readonly queued: number;
+  readonly leased: number;
+  /** Quarantined messages, ever, in this spool. */
+  readonly quarantined: number;
+}
+
+export interface Spool {
+  /** @throws SpoolUnavailable; then nothing was kept */
+  append(submission: Submission): Promise<MessageId>;
+  lease(request: LeaseRequest): Promise<Lease>;
+  /**
+   * Ends leases. `notices` (bounces) are appended in the same commit.
+   * @returns ids of the notices, in order
+   * @throws SpoolUnavailable; then every lease still holds, and the call may be repeated
+   */
+  settle(
+    settlements: readonly Settlement[],
+    notices: readonly Submission[],
+  ): Promise<readonly MessageId[]>;
+  /** Domains with queued work, in order of name, at most `limit` after `afterDomain`; cost grows with domains, not messages. */
+  domains(afterDomain: string | null, limit: number): Promise<readonly DomainDue[]>;
+  /** Recipients of one message still in the spool; empty when it is unknown or settled. */
+  inspect(message: MessageId): Promise<readonly QueuedRecipient[]>;
+  list(request: ListRequest): Promise<readonly QueuedRecipient[]>;
+  counts(): Promise<SpoolCounts>;
+  /** null while appends succeed; otherwise since when and why not, and what to do. */
+  trouble(): WaitReason | null;
+  /** Commits what was handed in, then closes. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env node
+/**
+ * The `postilion` command. The pinned Node runs the program whatever `node` is on the PATH:
+ * older ones cannot run TypeScript, and resume TLS sessions unsafely (docs/decisions).
+ */
+import { spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const NODE_MAJOR_MIN = 24;
+const program = fileURLToPath(new URL('cli.ts', import.meta.url));
+
+function pinnedNode() {
+  try {
+    return createRequire(import.meta.url).resolve(
+      `node-${process.platform}-${process.arch}/bin/node`,
+    );
+  } catch {
+    console.error(
+      `postilion: Node ${process.version} is too old and no pinned Node is installed.\n` +
+        'Run "npm ci" without --omit=optional, or install Node 24 or later.',
+    );
+    process.exit(1);
+  }
+}
+
+if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) {
+  await import('./cli.ts');
+} else {
+  const child = spawn(pinnedNode(), [program, ...process.argv.slice(2)], { stdio: 'inherit' });
+  // A terminal signals the whole group; a supervisor signals only us. Pass it on, and outlive the child.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2']) {
+    process.on(signal, () => child.kill(signal));
+  }
+  child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));
+}
