@@ -122,9 +122,6 @@ export const mtaSchema = z
         'Waits after the first, second, … failed attempt; the last one repeats. Each is varied by a tenth.',
       ),
     max_age: duration('5d').describe('After so long a message is returned (RFC 5321 §4.5.4.1).'),
-    notice_max_age: duration('1d').describe(
-      'After so long a bounce that cannot be delivered is dropped.',
-    ),
     drain: duration('20s').describe('On SIGTERM, transactions under way get so long to finish.'),
     delivery: deliverySchema,
   })

@@ -25,6 +25,8 @@ export interface WaitReason {
 export interface LeasedRecipient extends Recipient {
   /** Attempts that ended before this one. */
   readonly attempts: number;
+  /** Why it waited until now; quoted in the bounce when it expires. */
+  readonly reason: WaitReason;
 }
 
 /** One message and those of its recipients that this lease covers: one mail transaction's worth. */
@@ -59,15 +61,24 @@ export interface Lease {
 export type Settlement =
   /** Delivered, bounced, or expired: the recipient is done and its row goes. */
   | { readonly key: RecipientKey; readonly kind: 'done' }
-  /** Tried, and to be tried again. attempts grows by one. */
+  /** To be tried again. */
   | {
       readonly key: RecipientKey;
       readonly kind: 'deferred';
       readonly dueMs: number;
+      /** The count to keep: one more than leased when the peer was tried, the same when DNS decided. */
+      readonly attempts: number;
       readonly reason: WaitReason;
     }
-  /** Not tried after all (connection lost before its turn, shutdown): due as before, attempts as before. */
+  /** Not tried after all (connection lost before its turn, shutdown): row untouched, costs no commit. */
   | { readonly key: RecipientKey; readonly kind: 'released' };
+
+export interface ExpiryRequest {
+  /** Recipients of messages accepted before this wall instant, due or not, oldest message first. */
+  readonly acceptedBeforeMs: number;
+  readonly messagesMax: number;
+  readonly bytesMax: number;
+}
 
 export interface DomainDue {
   readonly domain: string;
@@ -107,6 +118,8 @@ export interface Spool {
   /** @throws SpoolUnavailable; then nothing was kept */
   append(submission: Submission): Promise<MessageId>;
   lease(request: LeaseRequest): Promise<Lease>;
+  /** Leases what has waited too long, whatever its domain; cost grows with what it returns, not with the queue. */
+  leaseExpired(request: ExpiryRequest): Promise<readonly LeasedMessage[]>;
   /**
    * Ends leases. `notices` (bounces) are appended in the same commit.
    * @returns ids of the notices, in order
