@@ -1,0 +1,90 @@
+/**
+ * What the sidecar holds of a resolver that is up: data and verbs for its admin HTTP, no HTTP.
+ * `startResolver` in main.ts yields it. Ages and TTLs are whole seconds, as people read them.
+ */
+import type { Registry } from 'prom-client';
+import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
+import type { Random } from '../runtime/random.ts';
+import type { Endpoint } from '../runtime/settings.ts';
+
+export interface ResolverDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+export interface RunningResolver {
+  /** Addresses bound, each over UDP and TCP; a configured port 0 shows the one the system chose. */
+  readonly endpoints: readonly Endpoint[];
+  /** Series `postilion_dns_*`; counters are collected when it is read. */
+  readonly metrics: Registry;
+  /** @returns null when queries can be answered, else why not, in one sentence */
+  ready(): string | null;
+  /** What is known of a mail domain and why; reads only, asks nothing upstream. */
+  explain(domain: string): Explanation;
+  /** The most recently used first. @param limit 1 or more */
+  cacheDump(limit: number): readonly CachedResponse[];
+  /** @returns how many entries were dropped, remembered failures included */
+  flush(scope: FlushScope): number;
+  /** Closes listeners and upstream sockets; no timer or socket is left. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export type FlushScope =
+  | { readonly name: string }
+  /** The name itself and everything below it. */
+  | { readonly suffix: string }
+  | { readonly all: true };
+
+export interface CachedResponse {
+  /** Presentation form, lower case, with the final dot. */
+  readonly name: string;
+  /** Mnemonic, or TYPE123 (RFC 3597). */
+  readonly type: string;
+  readonly kind: 'answer' | 'nodata' | 'nxdomain' | 'failure';
+  readonly dnssecOk: boolean;
+  readonly checkingDisabled: boolean;
+  readonly ageSeconds: number;
+  /** Negative when it is stale. */
+  readonly ttlSeconds: number;
+  readonly octets: number;
+  /** "192.0.2.53:53"; null where none answered. */
+  readonly upstream: string | null;
+  /** Answer section in presentation form, at most 20 lines. */
+  readonly records: readonly string[];
+}
+
+export interface FailureMemory {
+  readonly type: string;
+  /** "SERVFAIL from 192.0.2.53:53", "no upstream answered: …" */
+  readonly reason: string;
+  readonly ageSeconds: number;
+  readonly ttlSeconds: number;
+}
+
+export interface UpstreamState {
+  readonly address: string;
+  readonly up: boolean;
+  /** Smoothed; null before the first answer. */
+  readonly rttMs: number | null;
+  readonly failuresInSuccession: number;
+  /** Why it is down or last failed, else null. */
+  readonly lastFailure: string | null;
+}
+
+export interface Explanation {
+  readonly domain: string;
+  readonly cached: readonly CachedResponse[];
+  readonly failures: readonly FailureMemory[];
+  /** Questions of this domain that wait for an upstream or for the budget now. */
+  readonly inFlight: readonly {
+    readonly name: string;
+    readonly type: string;
+    readonly ageMs: number;
+    readonly clients: number;
+    /** "asked 192.0.2.53:53 twice", "waits for the budget of 900 packets/s" */
+    readonly state: string;
+  }[];
+  readonly upstreams: readonly UpstreamState[];
+}
