@@ -1,0 +1,72 @@
+/** What DNS says of a domain: by which hosts, in which order, its mail goes (RFC 5321 §5.1). */
+import type { Site } from './site.ts';
+
+/** Where mail for one domain goes. */
+export interface Route {
+  /** A-labels in lower case without final dot, or an address literal "[192.0.2.1]". */
+  readonly domain: string;
+  readonly site: Site;
+  /** 'mx', the domain's own addresses for want of an MX (RFC 5321 §5.1), or an address literal. */
+  readonly origin: 'mx' | 'implicit' | 'literal';
+  /** The resolver vouched for the MX response with the AD bit (RFC 4035 §3.2.3). */
+  readonly authenticated: boolean;
+}
+
+/** DNS decided, and says no. */
+export interface Undeliverable {
+  readonly kind: 'undeliverable';
+  readonly code: 'null-mx' | 'no-such-domain' | 'no-address' | 'loop';
+  /** RFC 3463 and RFC 7505 status, such as "5.1.10". */
+  readonly enhanced: string;
+  /** One line for the bounce. */
+  readonly text: string;
+  /** Monotonic ms until which this may be reused without asking. */
+  readonly freshUntilMs: number;
+}
+
+/** DNS did not decide. Mail waits, whatever its age in attempts; it is never returned for this. */
+export interface DnsTrouble {
+  readonly kind: 'trouble';
+  /** false when the resolver itself gave no response at all: then every domain is in trouble. */
+  readonly reachable: boolean;
+  /** One line for `why`, with the resolver's extended error text where it gave one. */
+  readonly text: string;
+}
+
+export type RouteResult =
+  | {
+      readonly kind: 'route';
+      readonly route: Route;
+      /** Monotonic ms until which this may be reused without asking. */
+      readonly freshUntilMs: number;
+      /** DNS has trouble; this is what it said before, and still good enough to deliver by. */
+      readonly stale: boolean;
+    }
+  | Undeliverable
+  | DnsTrouble;
+
+/** One address to connect to. */
+export interface Target {
+  /** Name of the MX host, for SNI and certificate matching, or an address literal. */
+  readonly host: string;
+  readonly address: string;
+  readonly port: number;
+  /** Index into the site's ranks. */
+  readonly rank: number;
+}
+
+/** The next address to try, or why there is none left. */
+export type NextTarget =
+  | { readonly kind: 'target'; readonly target: Target }
+  /** Every usable address has been handed out, or the bound on them is reached. */
+  | { readonly kind: 'exhausted' }
+  | Undeliverable
+  | DnsTrouble;
+
+/** One walk over a site's addresses, for one connection attempt: made by Router.itinerary(). */
+export interface Itinerary {
+  /** By rank; within a rank hosts in random order; looked up only when reached. */
+  next(): Promise<NextTarget>;
+  /** The host of the last target is of no use (bad greeting, say): its other addresses are passed over. */
+  skipHost(): void;
+}
