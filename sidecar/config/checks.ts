@@ -1,0 +1,183 @@
+/**
+ * What no single setting can tell: ports used twice, files that cannot be read, a mail server that
+ * asks a resolver nobody started. Errors stop the start; warnings are shown and logged.
+ */
+import { accessSync, constants, statSync } from 'node:fs';
+import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
+import type { KeyPath } from './lines.ts';
+import type { Problem } from './problems.ts';
+import type { Config } from './schema.ts';
+
+/** What is about to run: 'up' is both programs joined. */
+export type Role = 'up' | 'resolver' | 'mta';
+
+export interface Findings {
+  readonly errors: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
+
+export function checkConfig(config: Config, role: Role, file: string | null): Findings {
+  const errors: Problem[] = [];
+  const warnings: Problem[] = [];
+  const runsResolver = role !== 'mta';
+  const runsMta = role !== 'resolver';
+
+  errors.push(...portsUsedTwice(listeners(config, role)));
+  if (runsResolver) errors.push(...upstreamLoops(config));
+  if (runsMta) {
+    errors.push(...tlsFiles(config));
+    warnings.push(
+      ...openRelay(config),
+      ...readablePasswords(config, file),
+      ...bareHostname(config),
+    );
+  }
+  if (role === 'up') warnings.push(...strangeResolver(config));
+  return { errors, warnings };
+}
+
+interface Listener {
+  readonly path: KeyPath;
+  readonly endpoint: Endpoint;
+}
+
+function listeners(config: Config, role: Role): readonly Listener[] {
+  const { resolver, mta } = config;
+  const all: Listener[] = [];
+  if (role !== 'mta') {
+    all.push(
+      ...resolver.listen.map((endpoint, index) => ({
+        path: ['resolver', 'listen', index],
+        endpoint,
+      })),
+      { path: ['resolver', 'admin'], endpoint: resolver.admin },
+    );
+  }
+  if (role !== 'resolver') {
+    all.push(...mta.smtp.map((endpoint, index) => ({ path: ['mta', 'smtp', index], endpoint })), {
+      path: ['mta', 'http'],
+      endpoint: mta.http,
+    });
+  }
+  return all;
+}
+
+function portsUsedTwice(all: readonly Listener[]): readonly Problem[] {
+  return all.flatMap((later, index) => {
+    const earlier = all.slice(0, index).find(({ endpoint }) => collide(endpoint, later.endpoint));
+    if (earlier === undefined) return [];
+    const first = `${earlier.path.slice(0, 2).join('.')} = ${formatEndpoint(earlier.endpoint)}`;
+    return [
+      {
+        path: later.path,
+        message: `${formatEndpoint(later.endpoint)} is taken by ${first} already`,
+      },
+    ];
+  });
+}
+
+const WILDCARDS: readonly string[] = ['0.0.0.0', '::'];
+
+/** A wildcard is taken to cover the other family too: a dual-stack socket does. */
+function collide(a: Endpoint, b: Endpoint): boolean {
+  if (a.port === 0 || a.port !== b.port) return false;
+  return a.address === b.address || WILDCARDS.includes(a.address) || WILDCARDS.includes(b.address);
+}
+
+/** The address at which a local client reaches a listener. */
+export function reachable({ address, port }: Endpoint): Endpoint {
+  if (address === '0.0.0.0') return { address: '127.0.0.1', port };
+  return { address: address === '::' ? '::1' : address, port };
+}
+
+function upstreamLoops({ resolver }: Config): readonly Problem[] {
+  return resolver.upstreams.flatMap((upstream, index) =>
+    resolver.listen.some((own) => sameEndpoint(reachable(own), upstream))
+      ? [
+          {
+            path: ['resolver', 'upstreams', index],
+            message: `${formatEndpoint(upstream)} is this resolver itself; name the servers it should ask`,
+          },
+        ]
+      : [],
+  );
+}
+
+const sameEndpoint = (a: Endpoint, b: Endpoint): boolean =>
+  a.address === b.address && a.port === b.port;
+
+function tlsFiles({ mta }: Config): readonly Problem[] {
+  const problems: Problem[] = [];
+  const files = [
+    { path: ['mta', 'tls_certificate'], file: mta.tls_certificate },
+    { path: ['mta', 'tls_key'], file: mta.tls_key },
+    { path: ['mta', 'delivery', 'tls_ca'], file: mta.delivery.tls_ca },
+  ];
+  for (const { path, file } of files) {
+    const trouble = file === '' ? null : readTrouble(file);
+    if (trouble !== null) problems.push({ path, message: `cannot read "${file}": ${trouble}` });
+  }
+  if (mta.tls_certificate !== '' && mta.tls_key === '') {
+    problems.push({ path: ['mta', 'tls_certificate'], message: 'needs mta.tls_key beside it' });
+  }
+  if (mta.tls_key !== '' && mta.tls_certificate === '') {
+    problems.push({ path: ['mta', 'tls_key'], message: 'needs mta.tls_certificate beside it' });
+  }
+  return problems;
+}
+
+function readTrouble(file: string): string | null {
+  try {
+    accessSync(file, constants.R_OK);
+    return statSync(file).isFile() ? null : 'not a file';
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  }
+}
+
+function openRelay({ mta }: Config): readonly Problem[] {
+  return mta.allow.flatMap(({ text }, index) =>
+    text.endsWith('/0')
+      ? [
+          {
+            path: ['mta', 'allow', index],
+            message: `"${text}" lets everyone on the network send mail through this host; name your own networks`,
+          },
+        ]
+      : [],
+  );
+}
+
+const OTHERS_MAY_READ = 0o004;
+
+function readablePasswords({ mta }: Config, file: string | null): readonly Problem[] {
+  if (file === null || Object.keys(mta.users).length === 0) return [];
+  if ((statSync(file).mode & OTHERS_MAY_READ) === 0) return [];
+  return [
+    {
+      path: ['mta', 'users'],
+      message: `holds passwords in a file that every user may read; chmod o-r "${file}"`,
+    },
+  ];
+}
+
+function bareHostname({ mta }: Config): readonly Problem[] {
+  if (mta.hostname.includes('.') || mta.hostname.startsWith('[')) return [];
+  return [
+    {
+      path: ['mta', 'hostname'],
+      message: `"${mta.hostname}" has no domain, and some servers refuse such an EHLO; set the name that your address resolves to`,
+    },
+  ];
+}
+
+function strangeResolver({ resolver, mta }: Config): readonly Problem[] {
+  const own = resolver.listen.map((each) => formatEndpoint(reachable(each)));
+  if (own.includes(formatEndpoint(mta.dns))) return [];
+  return [
+    {
+      path: ['mta', 'dns'],
+      message: `${formatEndpoint(mta.dns)} is not the resolver started here (${own.join(', ')})`,
+    },
+  ];
+}
