@@ -1,0 +1,96 @@
+/**
+ * Hands outcomes to the spool, many in one commit, and keeps them until the spool has them.
+ *
+ * Invariants
+ * - One settle() is under way at a time; what arrives meanwhile forms the next batch.
+ * - An outcome leaves memory only when the spool confirmed it: a full disk delays it, never loses it.
+ * - Above PENDING_MAX outcomes, saturated() is true and no new work is to be leased.
+ */
+import type { Clock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { MessageId, Submission } from '../envelope.ts';
+import { SpoolUnavailable } from '../errors.ts';
+import type { Settlement, Spool } from '../spool/spool.ts';
+
+const PENDING_MAX = 20_000;
+const BATCH_MAX = 512;
+const RETRY_MS = 1_000;
+
+interface Entry {
+  readonly settlements: readonly Settlement[];
+  readonly notices: readonly Submission[];
+  /** Runs when the spool has it, with the ids of the notices. */
+  readonly settled: (notices: readonly MessageId[]) => void;
+}
+
+export class Settler {
+  readonly #spool: Spool;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #pending: Entry[] = [];
+  #pendingCount = 0;
+  #busy = false;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(spool: Spool, clock: Clock, log: Log) {
+    this.#spool = spool;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  saturated(): boolean {
+    return this.#pendingCount > PENDING_MAX;
+  }
+
+  add(
+    settlements: readonly Settlement[],
+    notices: readonly Submission[],
+    settled: Entry['settled'],
+  ): void {
+    this.#pending.push({ settlements, notices, settled });
+    this.#pendingCount += settlements.length;
+    if (!this.#busy) void this.#run();
+  }
+
+  /** Resolves when nothing is pending. */
+  idle(): Promise<void> {
+    if (!this.#busy) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  async #run(): Promise<void> {
+    this.#busy = true;
+    // Let the outcomes of this turn of the event loop gather.
+    await Promise.resolve();
+    while (this.#pending.length > 0) {
+      const batch = this.#pending.splice(0, BATCH_MAX);
+      await this.#settle(batch);
+      for (const entry of batch) this.#pendingCount -= entry.settlements.length;
+    }
+    this.#busy = false;
+    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  }
+
+  async #settle(batch: readonly Entry[]): Promise<void> {
+    const settlements = batch.flatMap((entry) => entry.settlements);
+    const notices = batch.flatMap((entry) => entry.notices);
+    for (;;) {
+      try {
+        const ids = await this.#spool.settle(settlements, notices);
+        let next = 0;
+        for (const entry of batch) {
+          entry.settled(ids.slice(next, next + entry.notices.length));
+          next += entry.notices.length;
+        }
+        return;
+      } catch (error) {
+        if (!(error instanceof SpoolUnavailable)) throw error;
+        this.#log.error(
+          { code: error.code, trouble: error.trouble, outcomes: settlements.length },
+          'spool cannot record outcomes; trying again',
+        );
+        await new Promise<void>((resolve) => this.#clock.after(RETRY_MS, resolve));
+      }
+    }
+  }
+}
