@@ -9,10 +9,9 @@
  */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import dns2 from 'dns2';
+import type dns2 from 'dns2';
+import { createTCPServer, createUDPServer, Packet } from 'dns2';
 import { freePort } from '../../test/support/scratch.ts';
-
-const { Packet } = dns2;
 
 interface Common {
   /** Owner name without final dot. */
@@ -213,8 +212,8 @@ export async function startAuthority(options: AuthorityOptions): Promise<Authori
     else setTimeout(deliver, delayMs);
   };
 
-  const udp = dns2.createUDPServer(handle);
-  const tcp = dns2.createTCPServer(handle);
+  const udp = createUDPServer(handle);
+  const tcp = createTCPServer(handle);
   const sockets = new Set<Socket>();
   tcp.on('connection', (socket: Socket) => {
     sockets.add(socket);
