@@ -161,9 +161,9 @@ class Worker {
 
   /** @returns the last reply or error; it starts with 250 only when the letter is acknowledged */
   async deliver(letter: Letter): Promise<string> {
-    const { attemptsMax = ATTEMPTS_MAX, retryMs = RETRY_MS, signal } = this.#options;
+    const { attemptsMax = ATTEMPTS_MAX, retryMs = RETRY_MS } = this.#options;
     let last = 'not tried';
-    for (let attempt = 0; attempt < attemptsMax && signal?.aborted !== true; attempt += 1) {
+    for (let attempt = 0; attempt < attemptsMax && !this.#stopped(); attempt += 1) {
       last = await this.#attempt(letter);
       if (/^[25]/.test(last)) return last;
       await sleep(retryMs);
@@ -173,6 +173,10 @@ class Worker {
 
   close(): void {
     this.#session?.quit();
+  }
+
+  #stopped(): boolean {
+    return this.#options.signal?.aborted === true;
   }
 
   async #attempt(letter: Letter): Promise<string> {

@@ -75,7 +75,7 @@ function hostingHosts(index: number) {
 }
 
 export function createInternet(options: InternetOptions): Internet {
-  const domains = [...HEAD.map(({ domain }) => domain as string)];
+  const domains: string[] = HEAD.map(({ domain }) => domain);
   const homes: number[] = HEAD.map((_, index) => index);
   const others = options.providers - HEAD.length;
   const cycle = TAIL_ON_HEAD.flatMap((count, provider) => Array<number>(count).fill(provider));

@@ -138,7 +138,7 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
   } catch (error) {
     const text = `${String(error)}\n${master.output()}\n${await log()}`;
     await stop();
-    throw new Error(text);
+    throw new Error(text, { cause: error });
   }
   return {
     address,

@@ -30,6 +30,8 @@ export interface ProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly input?: string | Uint8Array;
   readonly stopSignal?: NodeJS.Signals;
+  /** How long after it stop() uses SIGKILL. */
+  readonly stopTimeoutMs?: number;
 }
 
 export interface RunningProcess {
@@ -41,7 +43,9 @@ export interface RunningProcess {
   waitForOutput(pattern: RegExp, timeoutMs?: number): Promise<RegExpExecArray>;
   /** To the process alone. */
   signal(name: NodeJS.Signals): void;
-  /** To the whole group; idempotent, and bounded: after STOP_TIMEOUT_MS by SIGKILL. */
+  /** SIGKILL to the whole group: nobody is told, nothing is flushed. */
+  kill(): Promise<Exit>;
+  /** To the whole group; idempotent, and bounded: after stopTimeoutMs by SIGKILL. */
   stop(): Promise<Exit>;
 }
 
@@ -100,7 +104,15 @@ export function startProcess(
   exited.catch(() => undefined);
   if (pid === undefined) {
     const gone = (): Promise<never> => exited as Promise<never>;
-    return { pid: 0, exited, output, waitForOutput: gone, signal: () => undefined, stop: gone };
+    return {
+      pid: 0,
+      exited,
+      output,
+      waitForOutput: gone,
+      signal: () => undefined,
+      kill: gone,
+      stop: gone,
+    };
   }
   groups.add(pid);
 
@@ -122,10 +134,17 @@ export function startProcess(
       return match!;
     },
     signal: (name) => void child.kill(name),
+    kill() {
+      signalGroup(pid, 'SIGKILL');
+      groups.delete(pid);
+      return exited;
+    },
     async stop() {
       signalGroup(pid, options.stopSignal ?? 'SIGTERM');
       const patience = new AbortController();
-      const late = sleep(STOP_TIMEOUT_MS, null, { signal: patience.signal }).catch(() => null);
+      const late = sleep(options.stopTimeoutMs ?? STOP_TIMEOUT_MS, null, {
+        signal: patience.signal,
+      }).catch(() => null);
       await Promise.race([exited, late]);
       patience.abort();
       // Whoever outlived the leader had its chance.
