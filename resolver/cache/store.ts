@@ -1,0 +1,116 @@
+/**
+ * Where cached responses live: least recently used out first, bounded by octets, not by count.
+ *
+ * Invariants: answerBytes <= bytesMax - failureBytesMax, and failureBytes <= failureBytesMax, where
+ * the size of an entry is its key, its response, and ENTRY_OVERHEAD_BYTES. Failures live apart, so
+ * that a flood of names that fail evicts no answer, and a failure never takes the place of an answer
+ * that may still serve stale.
+ */
+import { LRUCache } from 'lru-cache';
+import type { CacheEntry } from './entry.ts';
+import { keyHasName, keyHasSuffix } from './key.ts';
+
+/** What an entry costs beside its key and its response. */
+export const ENTRY_OVERHEAD_BYTES = 640;
+/** One part in this many of the cache is for failures. */
+const FAILURE_SHARE = 16;
+
+/** Octets that an entry counts for. */
+export const entryBytes = (entry: CacheEntry, key: string): number =>
+  ENTRY_OVERHEAD_BYTES + key.length + entry.wire.length + 8 * entry.ttlOffsets.length;
+
+export class CacheStore {
+  readonly #answers: LRUCache<string, CacheEntry>;
+  readonly #failures: LRUCache<string, CacheEntry>;
+
+  /** @param bytesMax all entries together, at least 1 MiB by the configuration */
+  constructor(bytesMax: number) {
+    const failureBytesMax = Math.floor(bytesMax / FAILURE_SHARE);
+    this.#answers = new LRUCache({
+      maxSize: bytesMax - failureBytesMax,
+      sizeCalculation: entryBytes,
+    });
+    this.#failures = new LRUCache({ maxSize: failureBytesMax, sizeCalculation: entryBytes });
+  }
+
+  /** The answer or denial kept under the key, fresh or not; it counts as used. */
+  get(key: string): CacheEntry | undefined {
+    return this.#answers.get(key);
+  }
+
+  /** The failure kept under the key, fresh or not; ask only when there is no fresh answer. */
+  getFailure(key: string): CacheEntry | undefined {
+    return this.#failures.get(key);
+  }
+
+  /** Keeps an entry. An answer ends the failure of its key; a failure leaves the answer be. */
+  set(key: string, entry: CacheEntry): void {
+    if (entry.kind === 'failure') {
+      this.#failures.set(key, entry);
+      return;
+    }
+    this.#answers.set(key, entry);
+    this.#failures.delete(key);
+  }
+
+  /** @returns whether there was one */
+  delete(key: string): boolean {
+    const hadFailure = this.#failures.delete(key);
+    return this.#answers.delete(key) || hadFailure;
+  }
+
+  /** @param name as nameKey gives it. @returns entries removed */
+  flushName(name: string): number {
+    return this.#flushWhere((key) => keyHasName(key, name));
+  }
+
+  /** Removes the name and all below it. @param suffix as nameKey gives it. @returns entries removed */
+  flushSuffix(suffix: string): number {
+    return this.#flushWhere((key) => keyHasSuffix(key, suffix));
+  }
+
+  /** @returns entries removed */
+  flushAll(): number {
+    const removed = this.entries;
+    this.#answers.clear();
+    this.#failures.clear();
+    return removed;
+  }
+
+  /** At most `entriesMax` entries, most recently used first, failures last; nothing counts as used. */
+  *dump(entriesMax: number): Generator<readonly [key: string, entry: CacheEntry]> {
+    let left = entriesMax;
+    for (const cache of [this.#answers, this.#failures]) {
+      for (const pair of cache.entries()) {
+        if (left <= 0) return;
+        left -= 1;
+        yield pair;
+      }
+    }
+  }
+
+  /** Octets in use, failures included. */
+  get bytes(): number {
+    return this.#answers.calculatedSize + this.#failures.calculatedSize;
+  }
+
+  get entries(): number {
+    return this.#answers.size + this.#failures.size;
+  }
+
+  get failures(): number {
+    return this.#failures.size;
+  }
+
+  #flushWhere(isDoomed: (key: string) => boolean): number {
+    let removed = 0;
+    for (const cache of [this.#answers, this.#failures]) {
+      // The keys are collected first, because deleting moves the list that is walked.
+      for (const key of [...cache.keys()].filter(isDoomed)) {
+        cache.delete(key);
+        removed += 1;
+      }
+    }
+    return removed;
+  }
+}
