@@ -1,0 +1,550 @@
+/**
+ * The SMTP client as a machine without I/O or clock: replies in, actions out; connection.ts performs
+ * them. Every command that was sent stands in a queue of awaited replies, so pipelining within a
+ * transaction (RFC 2920) and across transactions is the same code as lockstep.
+ *
+ * Invariants
+ * - Replies are attributed strictly in the order of commands.
+ * - At most one transaction is in its envelope (MAIL, RCPT, DATA not all answered) and at most one,
+ *   the one before it, in its content (final dot or BDAT LAST sent, reply awaited).
+ * - Content is sent only once a recipient of it was accepted: nothing is speculative.
+ * - A transaction is told about exactly once: by an outcome, or in close() as untouched.
+ */
+import { type Capabilities, NO_CAPABILITIES, readCapabilities } from './capabilities.ts';
+import * as command from './commands.ts';
+import { isLastRung } from './manners.ts';
+import type { Action, SessionOptions } from './phases.ts';
+import { formatReply, type Reply } from './reply.ts';
+import type {
+  CloseCause,
+  FactPhase,
+  RecipientFact,
+  Transaction,
+  WaitPhase,
+} from './transaction.ts';
+
+/** A transaction under way. */
+interface Work<T extends Transaction> {
+  readonly transaction: T;
+  readonly facts: (RecipientFact | null)[];
+  /** Its MAIL was sent before the transaction ahead was answered. */
+  readonly overlapped: boolean;
+  mail: 'awaited' | 'accepted' | 'refused';
+  rcptsAwaited: number;
+  accepted: number;
+  /** DATA was sent along with MAIL and RCPT, so its reply comes whatever they say. */
+  dataSent: boolean;
+  /** Content went by BDAT. */
+  chunked: boolean;
+  /** Arrivals seen when the content was handed out; -1 before. */
+  sentAfter: number;
+}
+
+interface Awaited<T extends Transaction> {
+  readonly phase: WaitPhase;
+  /** null: the reply concerns no transaction (RSET, the lone dot after refusals, the session). */
+  readonly work: Work<T> | null;
+  /** Index of the recipient; -1 outside phase rcpt. */
+  readonly recipient: number;
+  /** Arrivals seen when the command was handed out: a later arrival only can answer it. */
+  readonly sentAfter: number;
+}
+
+interface Unsent<T extends Transaction> {
+  readonly text: string;
+  readonly phase: WaitPhase;
+  readonly work: Work<T> | null;
+  readonly recipient: number;
+}
+
+const NO_ACTIONS: readonly never[] = [];
+const LONE_DOT = '.\r\n';
+
+export class Session<T extends Transaction> {
+  /** Forgotten and asked for again once TLS is up (RFC 3207 §4.2). */
+  capabilities: Capabilities = NO_CAPABILITIES;
+  /** Transactions whose MAIL was sent. */
+  transactions = 0;
+  /** Transactions that the host answered to their end: the proof that the session works. */
+  settled = 0;
+  closed = false;
+
+  readonly #options: SessionOptions;
+  #ready = false;
+  #arrivals = 0;
+  #contentUnsent = false;
+  #secured = false;
+  #saidHelo = false;
+  #quitting = false;
+  #saidQuit = false;
+  /** The host may still hold an abandoned transaction: RSET before the next MAIL. */
+  #dirty = false;
+  #envelope: Work<T> | null = null;
+  #content: Work<T> | null = null;
+  readonly #awaited: Awaited<T>[] = [];
+  /** Commands that must wait: all of them in lockstep, none when pipelining. */
+  readonly #unsent: Unsent<T>[] = [];
+  #actions: Action<T>[] = [];
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#await('connect', null);
+  }
+
+  /** What has been decided since the last call, in order. */
+  take(): readonly Action<T>[] {
+    if (this.#actions.length === 0) return NO_ACTIONS;
+    const actions = this.#actions;
+    this.#actions = [];
+    return actions;
+  }
+
+  /** take() has something to give. */
+  get decided(): boolean {
+    return this.#actions.length > 0;
+  }
+
+  /** What the oldest awaited reply answers, or null when none is awaited. */
+  get phase(): WaitPhase | null {
+    return this.#awaited[0]?.phase ?? null;
+  }
+
+  get idle(): boolean {
+    return this.#ready && this.#envelope === null && this.#content === null;
+  }
+
+  /** Whether start() may be called now. */
+  get canStart(): boolean {
+    if (!this.#ready || this.#quitting || this.closed || this.exhausted) return false;
+    if (this.#envelope !== null) return false;
+    return this.#content === null || this.#overlaps;
+  }
+
+  /** The host takes no more transactions in this session (RFC 9422 MAILMAX). */
+  get exhausted(): boolean {
+    const { transactionsMax } = this.capabilities;
+    return transactionsMax !== null && this.transactions >= transactionsMax;
+  }
+
+  get #pipelines(): boolean {
+    return this.capabilities.pipelining && this.#options.manners.mode !== 'lockstep';
+  }
+
+  get #overlaps(): boolean {
+    return this.capabilities.pipelining && this.#options.manners.mode === 'overlap';
+  }
+
+  get #chunks(): boolean {
+    return this.capabilities.chunking && this.#options.manners.chunking;
+  }
+
+  /** Sends MAIL and what may follow it. Only when canStart. */
+  start(transaction: T): void {
+    const refusal = command.unfit(transaction, this.capabilities);
+    const work = newWork(transaction, this.#content !== null);
+    for (const [index, address] of transaction.recipients.entries()) {
+      const reply = refusal ?? unwritableRecipient(address, transaction.smtpUtf8);
+      if (reply !== null) work.facts[index] = { ...answered(reply, 'mail'), local: true };
+      else work.rcptsAwaited += 1;
+    }
+    if (work.rcptsAwaited === 0) {
+      this.#tell(work);
+      return;
+    }
+    this.transactions += 1;
+    this.#envelope = work;
+    if (this.#dirty) this.#queue(command.RSET, 'rset', null);
+    this.#dirty = false;
+    this.#queue(command.mail(transaction, this.capabilities), 'mail', work);
+    for (const [index, address] of transaction.recipients.entries()) {
+      if (work.facts[index] !== null) continue;
+      this.#queue(command.rcpt(address, transaction.smtpUtf8), 'rcpt', work, index);
+    }
+    if (this.#pipelines && !this.#chunks) {
+      work.dataSent = true;
+      this.#queue(command.DATA, 'data', work);
+    }
+    this.#sendWhatMayGo();
+  }
+
+  /** QUIT, once what is under way is finished. */
+  quit(): void {
+    if (this.#quitting || this.closed) return;
+    this.#quitting = true;
+    this.#quitWhenIdle();
+  }
+
+  onConnected(): void {
+    this.#awaited.shift();
+    this.#await('greeting', null);
+  }
+
+  /** The handshake is done. */
+  onSecured(): void {
+    this.#awaited.shift();
+    this.#secured = true;
+    this.capabilities = NO_CAPABILITIES;
+    this.#sayEhlo();
+  }
+
+  /**
+   * Octets came in: the replies in them cannot answer what is handed out from now on. Without this
+   * a doubled reply would shift all that follow, and RCPT's 250 would pass for that of the content.
+   *
+   * @param contentUnsent the end of the content under way was not handed to the socket yet
+   */
+  onArrival(contentUnsent: boolean): void {
+    this.#arrivals += 1;
+    this.#contentUnsent = contentUnsent;
+  }
+
+  onReply(reply: Reply): void {
+    if (this.closed) return;
+    const head = this.#awaited[0];
+    if (head === undefined || head.sentAfter === this.#arrivals) {
+      this.#onUnsolicited(reply);
+    } else if (reply.code === 421 && this.#ready && head.phase !== 'quit') {
+      this.#close({ kind: 'goodbye', phase: head.phase, reply }, head, reply);
+    } else {
+      this.#awaited.shift();
+      this.#dispatch(head, reply);
+      this.#sendWhatMayGo();
+      this.#quitWhenIdle();
+    }
+  }
+
+  /**
+   * The connection is gone, or has to go.
+   * @param contentUnsent as for onArrival; then the host cannot have taken the message
+   */
+  onLost(cause: CloseCause, contentUnsent: boolean): void {
+    if (this.closed) return;
+    this.onArrival(contentUnsent);
+    const ahead = this.#pipelines && this.#awaited.length > 1;
+    if (
+      (cause.kind === 'malformed' && this.#pipelines) ||
+      (cause.kind === 'timeout' && ahead) ||
+      (cause.kind === 'closed' && ahead && this.settled === 0)
+    ) {
+      this.#stepDown();
+    }
+    this.#close(cause, null, null);
+  }
+
+  #dispatch(head: Awaited<T>, reply: Reply): void {
+    switch (head.phase) {
+      case 'greeting':
+        if (reply.code === 220) this.#sayEhlo();
+        else this.#refused('greeting', head, reply);
+        break;
+      case 'ehlo':
+        this.#onEhlo(head, reply);
+        break;
+      case 'starttls':
+        this.#onStartTls(head, reply);
+        break;
+      case 'mail':
+        this.#onMail(head, head.work!, reply);
+        break;
+      case 'rcpt':
+        this.#onRcpt(head, head.work!, reply);
+        break;
+      case 'data':
+        this.#onData(head, head.work!, reply);
+        break;
+      case 'endOfData':
+        this.#onEndOfData(head, reply);
+        break;
+      case 'rset':
+        if (!isPositive(reply)) this.#protocolFault(head, reply);
+        break;
+      case 'quit':
+        this.#close({ kind: 'quit' }, null, null);
+        break;
+      default:
+        // connect, handshake: nobody may speak yet.
+        this.#protocolFault(head, reply);
+    }
+  }
+
+  #onEhlo(head: Awaited<T>, reply: Reply): void {
+    if (isPositive(reply)) {
+      this.capabilities = this.#saidHelo ? NO_CAPABILITIES : readCapabilities(reply);
+      this.#secureOrReady();
+    } else if (isPermanent(reply) && !this.#saidHelo) {
+      this.#saidHelo = true;
+      this.#send(command.helo(this.#options.clientName), 'ehlo', null, -1);
+    } else {
+      this.#refused('ehlo', head, reply);
+    }
+  }
+
+  #secureOrReady(): void {
+    const { tls } = this.#options;
+    if (this.#secured || tls === 'none') this.#becomeReady();
+    else if (this.capabilities.startTls) this.#send(command.STARTTLS, 'starttls', null, -1);
+    else if (tls === 'opportunistic') this.#becomeReady();
+    else this.#tlsFault('not-offered', 'the host does not offer STARTTLS');
+  }
+
+  #onStartTls(head: Awaited<T>, reply: Reply): void {
+    if (reply.code === 220) {
+      this.#await('handshake', null);
+      this.#actions.push({ kind: 'secure' });
+    } else if (!isNegative(reply)) this.#protocolFault(head, reply);
+    else if (this.#options.tls === 'opportunistic') this.#becomeReady();
+    else this.#tlsFault('refused', formatReply(reply));
+  }
+
+  #onMail(head: Awaited<T>, work: Work<T>, reply: Reply): void {
+    if (isPositive(reply)) {
+      work.mail = 'accepted';
+      return;
+    }
+    // Bad sequence: the host has not finished with the transaction ahead, so it cannot overlap.
+    if (!isNegative(reply) || (reply.code === 503 && work.overlapped)) {
+      this.#protocolFault(head, reply);
+      return;
+    }
+    work.mail = 'refused';
+    fill(work, answered(reply, 'mail'));
+    // In lockstep the RCPT commands behind it were not sent yet, and never will be.
+    work.rcptsAwaited -= this.#unsent.length;
+    this.#unsent.length = 0;
+    if (work.rcptsAwaited === 0 && !work.dataSent) this.#onEnvelopeAnswered(work);
+  }
+
+  #onRcpt(head: Awaited<T>, work: Work<T>, reply: Reply): void {
+    if (isPositive(reply)) work.accepted += 1;
+    else if (isNegative(reply)) work.facts[head.recipient] ??= answered(reply, 'rcpt');
+    else {
+      this.#protocolFault(head, reply);
+      return;
+    }
+    work.rcptsAwaited -= 1;
+    if (work.rcptsAwaited === 0 && !work.dataSent) this.#onEnvelopeAnswered(work);
+  }
+
+  /** Every MAIL and RCPT is answered, and DATA was not sent along. */
+  #onEnvelopeAnswered(work: Work<T>): void {
+    if (work.mail === 'refused' || work.accepted === 0) this.#abandon(work);
+    else if (this.#chunks) this.#sendContent(work, true);
+    else this.#queue(command.DATA, 'data', work);
+  }
+
+  #onData(head: Awaited<T>, work: Work<T>, reply: Reply): void {
+    if (isNegative(reply)) {
+      fill(work, answered(reply, 'data'));
+      this.#abandon(work);
+    } else if (reply.code !== 354) {
+      this.#protocolFault(head, reply);
+    } else if (work.accepted === 0) {
+      // RFC 2920 §3.1: the host waits for content that is for nobody.
+      this.#send(LONE_DOT, 'endOfData', null, -1);
+      this.#settle(work);
+    } else if (work.mail === 'refused') {
+      // RCPT and DATA accepted all the same: a dot would deliver an empty message, so leave.
+      this.#protocolFault(head, reply);
+    } else {
+      this.#sendContent(work, false);
+    }
+  }
+
+  #sendContent(work: Work<T>, chunked: boolean): void {
+    const octets = work.transaction.content;
+    this.#envelope = null;
+    this.#content = work;
+    work.chunked = chunked;
+    work.sentAfter = this.#arrivals;
+    if (chunked) this.#actions.push({ kind: 'command', text: command.bdatLast(octets.length) });
+    this.#actions.push({ kind: 'content', octets, stuffed: !chunked });
+    this.#await('endOfData', work);
+  }
+
+  #onEndOfData(head: Awaited<T>, reply: Reply): void {
+    const work = head.work;
+    if (!(isPositive(reply) || isNegative(reply)) || this.#outOfStep(reply)) {
+      this.#protocolFault(head, reply);
+    } else if (work === null) {
+      // The lone dot: what the host says of nothing does not matter.
+    } else if (work.chunked && reply.code >= 500 && reply.code <= 504) {
+      // BDAT itself is not understood: no judgement of the message, which goes again without it.
+      this.#content = null;
+      this.#stepDown();
+      this.#close(protocolCause(head, reply), null, null, work.transaction);
+    } else {
+      fill(work, answered(reply, 'endOfData'));
+      this.#settle(work);
+    }
+  }
+
+  /**
+   * A 250 that cannot be for the content: X.1.x speaks of addresses (RFC 3463 §3.2), so it is that of
+   * MAIL or RCPT; and content that is still leaving cannot have been taken.
+   */
+  #outOfStep(reply: Reply): boolean {
+    if (!isPositive(reply)) return false;
+    return this.#contentUnsent || (this.#pipelines && reply.enhanced?.startsWith('2.1.') === true);
+  }
+
+  /** 421 may come at any time (RFC 5321 §3.8); any other reply out of turn means we are out of step. */
+  #onUnsolicited(reply: Reply): void {
+    if (reply.code !== 421) this.#stepDown();
+    const kind = reply.code === 421 ? 'goodbye' : 'protocol';
+    this.#close({ kind, phase: null, reply }, null, null);
+  }
+
+  #becomeReady(): void {
+    this.#ready = true;
+    this.#actions.push({ kind: 'ready' });
+  }
+
+  #sayEhlo(): void {
+    this.#saidHelo = false;
+    this.#send(command.ehlo(this.#options.clientName), 'ehlo', null, -1);
+  }
+
+  #quitWhenIdle(): void {
+    if (!this.#quitting || !this.idle || this.closed || this.#saidQuit) return;
+    this.#saidQuit = true;
+    this.#send(command.QUIT, 'quit', null, -1);
+  }
+
+  #send(text: string, phase: WaitPhase, work: Work<T> | null, recipient: number): void {
+    this.#actions.push({ kind: 'command', text });
+    this.#await(phase, work, recipient);
+  }
+
+  #await(phase: WaitPhase, work: Work<T> | null, recipient = -1): void {
+    this.#awaited.push({ phase, work, recipient, sentAfter: this.#arrivals });
+  }
+
+  #queue(text: string, phase: WaitPhase, work: Work<T> | null, recipient = -1): void {
+    if (this.#pipelines) this.#send(text, phase, work, recipient);
+    else this.#unsent.push({ text, phase, work, recipient });
+  }
+
+  #sendWhatMayGo(): void {
+    if (this.#awaited.length > 0 || this.closed) return;
+    const next = this.#unsent.shift();
+    if (next !== undefined) this.#send(next.text, next.phase, next.work, next.recipient);
+  }
+
+  /** Ends a transaction that the host may still hold open. */
+  #abandon(work: Work<T>): void {
+    this.#dirty = work.mail === 'accepted' || work.accepted > 0;
+    this.#settle(work);
+  }
+
+  /** Every recipient has its fact, from the host. */
+  #settle(work: Work<T>): void {
+    this.settled += 1;
+    this.#tell(work);
+  }
+
+  #tell(work: Work<T>): void {
+    if (this.#envelope === work) this.#envelope = null;
+    if (this.#content === work) this.#content = null;
+    // No fact is null any more: fill() ran, or every recipient was refused.
+    const facts = work.facts as RecipientFact[];
+    this.#actions.push({ kind: 'outcome', transaction: work.transaction, facts });
+  }
+
+  #stepDown(): void {
+    if (!isLastRung(this.#options.manners)) this.#actions.push({ kind: 'stepDown' });
+  }
+
+  #refused(phase: 'greeting' | 'ehlo', head: Awaited<T>, reply: Reply): void {
+    if (isNegative(reply)) this.#close({ kind: 'refused', phase, reply }, null, null);
+    else this.#protocolFault(head, reply);
+  }
+
+  #tlsFault(fault: 'not-offered' | 'refused', detail: string): void {
+    this.#close({ kind: 'tls', fault, detail }, null, null);
+  }
+
+  #protocolFault(head: Awaited<T>, reply: Reply): void {
+    this.#stepDown();
+    this.#close(protocolCause(head, reply), null, null);
+  }
+
+  /**
+   * Ends the session and accounts for what is under way.
+   *
+   * @param head what `reply` answers, where the end is an answer (421); else null, as is `reply`
+   * @param returned a transaction to hand back before those found here
+   */
+  #close(cause: CloseCause, head: Awaited<T> | null, reply: Reply | null, returned?: T): void {
+    this.closed = true;
+    // What was decided in this arrival and not yet taken is not said any more.
+    const unsent = this.#contentUnsent || this.#content?.sentAfter === this.#arrivals;
+    this.#actions = this.#actions.filter(({ kind }) => kind !== 'command' && kind !== 'content');
+    const untouched: T[] = returned === undefined ? [] : [returned];
+    const [content, envelope] = [this.#content, this.#envelope];
+    const factFor = (work: Work<T>, maybeDelivered: boolean): RecipientFact =>
+      reply !== null && head?.work === work
+        ? answered(reply, head.phase as FactPhase)
+        : { reply: null, phase: 'lost', maybeDelivered, local: false, cause };
+    if (content !== null) {
+      fill(content, factFor(content, !unsent));
+      this.#tell(content);
+    }
+    if (envelope !== null) {
+      // Untried work goes back as it came, if going again leads further: this session had got
+      // somewhere, or the next one will be more careful. Else the end counts as an attempt.
+      const leadsFurther =
+        this.settled > 0 || content !== null || (cause.kind === 'protocol' && this.#steppable);
+      if (envelope.mail === 'awaited' && leadsFurther) untouched.push(envelope.transaction);
+      else {
+        fill(envelope, factFor(envelope, false));
+        this.#tell(envelope);
+      }
+    }
+    this.#envelope = null;
+    this.#actions.push({ kind: 'close', cause, untouched });
+  }
+
+  get #steppable(): boolean {
+    return !isLastRung(this.#options.manners);
+  }
+}
+
+const newWork = <T extends Transaction>(transaction: T, overlapped: boolean): Work<T> => ({
+  transaction,
+  facts: transaction.recipients.map(() => null),
+  overlapped,
+  mail: 'awaited',
+  rcptsAwaited: 0,
+  accepted: 0,
+  dataSent: false,
+  chunked: false,
+  sentAfter: -1,
+});
+
+/** Gives `fact` to every recipient that has none yet. */
+function fill<T extends Transaction>(work: Work<T>, fact: RecipientFact): void {
+  for (let index = 0; index < work.facts.length; index += 1) work.facts[index] ??= fact;
+}
+
+const answered = (reply: Reply, phase: FactPhase): RecipientFact => ({
+  reply,
+  phase,
+  maybeDelivered: false,
+  local: false,
+  cause: null,
+});
+
+const protocolCause = (head: { readonly phase: WaitPhase }, reply: Reply): CloseCause => ({
+  kind: 'protocol',
+  phase: head.phase,
+  reply,
+});
+
+const unwritableRecipient = (address: string, smtpUtf8: boolean): Reply | null =>
+  command.isWritable(address, smtpUtf8)
+    ? null
+    : command.localReply(553, '5.1.3', 'the address cannot be written in an SMTP command');
+
+const isPositive = (reply: Reply): boolean => reply.code < 300;
+const isNegative = (reply: Reply): boolean => reply.code >= 400;
+const isPermanent = (reply: Reply): boolean => reply.code >= 500;
