@@ -6,6 +6,7 @@
  */
 import { FLAG, HEADER_OCTETS, QUESTION_FIXED_OCTETS, RCODE, TYPE } from '../wire/constants.ts';
 import {
+  copyOctets,
   hasFlag,
   questionCountOf,
   RecordCursor,
@@ -183,8 +184,7 @@ function chainAnswers(response: Uint8Array, links: readonly Link[], qtype: numbe
 
 function copyResponse(response: Uint8Array, survey: Survey): Uint8Array {
   // Its own memory of its exact size: a view would keep the whole receive buffer alive.
-  const wire = new Uint8Array(survey.keptEnd);
-  wire.set(response.subarray(0, survey.keptEnd));
+  const wire = copyOctets(response, 0, survey.keptEnd);
   writeUint16(wire, 0, 0);
   writeUint16(wire, 10, survey.additionals);
   return wire;

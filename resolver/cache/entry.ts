@@ -12,7 +12,13 @@ import {
   MESSAGE_OCTETS_MAX,
   RCODE,
 } from '../wire/constants.ts';
-import { type QueryView, readUint32, writeUint16, writeUint32 } from '../wire/message.ts';
+import {
+  copyOctets,
+  type QueryView,
+  readUint32,
+  writeUint16,
+  writeUint32,
+} from '../wire/message.ts';
 import { appendOpt, type ExtendedError, OPT_OCTETS_MAX } from '../wire/write.ts';
 
 export type EntryKind = 'answer' | 'nodata' | 'nxdomain' | 'failure';
@@ -148,7 +154,7 @@ export function failureEntry(
   extendedError: ExtendedError | null,
   rcode: number = RCODE.SERVFAIL,
 ): CacheEntry {
-  const wire = query.slice(0, questionEnd);
+  const wire = copyOctets(query, 0, questionEnd);
   wire.fill(0, 0, HEADER_OCTETS);
   writeUint16(wire, 2, FLAG.QR | (rcode & 0x0f));
   wire[5] = 1;

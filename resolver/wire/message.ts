@@ -50,6 +50,16 @@ export function writeUint32(octets: Uint8Array, offset: number, value: number): 
   octets[offset + 3] = value;
 }
 
+/**
+ * A copy of its own of some octets. Never `message.slice()`: messages often are Buffers, whose slice()
+ * shares their memory.
+ */
+export function copyOctets(octets: Uint8Array, start: number, end: number): Uint8Array {
+  const copy = new Uint8Array(end - start);
+  copy.set(octets.subarray(start, end));
+  return copy;
+}
+
 /** A TTL as it counts: zero when the top bit is set (RFC 2181 §8). */
 export function readTtlSeconds(octets: Uint8Array, ttlOffset: number): number {
   const seconds = readUint32(octets, ttlOffset);

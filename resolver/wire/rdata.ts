@@ -5,7 +5,7 @@
  * The RDATA must be used up exactly. Names in it may be compressed only for the types of RFC 1035
  * (RFC 3597 §4), which CNAME, NS, PTR, MX and SOA are.
  */
-import { readTtlSeconds, readUint16, readUint32 } from './message.ts';
+import { copyOctets, readTtlSeconds, readUint16, readUint32 } from './message.ts';
 import { checkName, nameToText, WireFault } from './names.ts';
 
 const IPV4_OCTETS = 4;
@@ -173,6 +173,6 @@ export function decodeTlsa(
     usage: message[offset]!,
     selector: message[offset + 1]!,
     matching: message[offset + 2]!,
-    data: message.slice(offset + 3, offset + length),
+    data: copyOctets(message, offset + 3, offset + length),
   };
 }
