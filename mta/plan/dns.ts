@@ -1,0 +1,203 @@
+/**
+ * Our stub resolver: asks the one recursive resolver that we are configured for, over UDP with TCP for
+ * what is truncated (RFC 1035 §4.2, RFC 7766 §5). It keeps no cache: hosts.ts and route.ts do.
+ *
+ * Invariants
+ * - Identical lookups under way share one exchange.
+ * - At most IN_FLIGHT_MAX exchanges are under way; up to WAITING_MAX more wait in order of arrival.
+ * - A response counts only if its ID, name, type and class are those of an exchange under way on that
+ *   very socket, which is connected, so that the kernel drops what comes from elsewhere.
+ * - Every lookup resolves, never rejects, GIVE_UP_MS after its turn came at the latest.
+ */
+
+import {
+  HEADER_OCTETS,
+  QUESTION_FIXED_OCTETS,
+  TYPE,
+  typeName,
+} from '../../resolver/wire/constants.ts';
+import { nameKey, textToName } from '../../resolver/wire/names.ts';
+import { decodeA, decodeAaaa, decodeMx, type MxRdata } from '../../resolver/wire/rdata.ts';
+import { writeQuery } from '../../resolver/wire/write.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Random } from '../../runtime/random.ts';
+import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
+import { TimerWheel } from '../../runtime/timer-wheel.ts';
+import { type Decode, type Lookup, readAnswer, type Trouble } from './dns-answer.ts';
+import { type Ending, Exchange, type ExchangeEvents, GIVE_UP_MS } from './dns-exchange.ts';
+import { UdpPath } from './dns-udp.ts';
+
+/** What routing asks of DNS; names as text, A-labels, final dot optional. */
+export interface Dns {
+  mx(name: string): Promise<Lookup<MxRdata>>;
+  /** A for 4, AAAA for 6. */
+  addresses(name: string, family: 4 | 6): Promise<Lookup<string>>;
+}
+
+export interface DnsOptions {
+  readonly server: Endpoint;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface DnsCounters {
+  /** Exchanges begun, by type name ("MX"); retransmissions and repeats over TCP not counted. */
+  readonly queries: ReadonlyMap<string, number>;
+  readonly sentAgain: number;
+  readonly overTcp: number;
+  /** Datagrams that answered nothing that we had asked. */
+  readonly stray: number;
+}
+
+const IN_FLIGHT_MAX = 256;
+const WAITING_MAX = 16_384;
+/** So that IN_FLIGHT_MAX responses of 1,232 octets fit into receive buffers of 212,992, Linux's default. */
+const SOCKETS = 4;
+
+/** A name that cannot be written in DNS cannot exist in it, now or later. */
+const UNWRITABLE = { kind: 'nxdomain', ttlSeconds: 3_600 } as const;
+
+const OVERLOAD: Trouble = {
+  kind: 'trouble',
+  cause: 'overload',
+  text: `more than ${WAITING_MAX} DNS lookups wait for their turn`,
+};
+
+export class DnsClient implements Dns {
+  readonly #server: Endpoint;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #wheel: TimerWheel;
+  readonly #paths: readonly UdpPath[];
+  /** Lookups under way or waiting, by type and name. */
+  readonly #underWay = new Map<string, Promise<Lookup<unknown>>>();
+  readonly #queries = new Map<string, number>();
+  /** In order of arrival, as a Set keeps them. */
+  readonly #waiting = new Set<() => void>();
+  #inFlight = 0;
+  #begun = 0;
+  #sentAgain = 0;
+  #overTcp = 0;
+  #stray = 0;
+  #lastHeardMs = Number.NEGATIVE_INFINITY;
+
+  readonly #events: ExchangeEvents = {
+    onSentAgain: () => {
+      this.#sentAgain += 1;
+    },
+    onTcp: () => {
+      this.#overTcp += 1;
+    },
+    onHeard: () => {
+      this.#lastHeardMs = this.#clock.monotonicMs();
+    },
+  };
+
+  constructor({ server, clock, random }: DnsOptions) {
+    this.#server = server;
+    this.#clock = clock;
+    this.#random = random;
+    this.#wheel = new TimerWheel(clock);
+    const onStray = (): void => {
+      this.#stray += 1;
+    };
+    this.#paths = Array.from({ length: SOCKETS }, () => new UdpPath(server, onStray));
+  }
+
+  mx(name: string): Promise<Lookup<MxRdata>> {
+    return this.#lookup(name, TYPE.MX, decodeMx);
+  }
+
+  addresses(name: string, family: 4 | 6): Promise<Lookup<string>> {
+    return family === 4
+      ? this.#lookup(name, TYPE.A, decodeA)
+      : this.#lookup(name, TYPE.AAAA, decodeAaaa);
+  }
+
+  counters(): DnsCounters {
+    return {
+      queries: this.#queries,
+      sentAgain: this.#sentAgain,
+      overTcp: this.#overTcp,
+      stray: this.#stray,
+    };
+  }
+
+  /** Closes the sockets. Lookups under way end in trouble. */
+  close(): void {
+    for (const path of this.#paths) path.close();
+    this.#wheel.stop();
+  }
+
+  #lookup<Rdata extends string | object>(
+    text: string,
+    type: number,
+    decode: Decode<Rdata>,
+  ): Promise<Lookup<Rdata>> {
+    const name = textToName(text);
+    if (typeof name === 'number') return Promise.resolve(UNWRITABLE);
+    const qnameKey = nameKey(name, 0);
+    if (typeof qnameKey === 'number') return Promise.resolve(UNWRITABLE);
+    const key = `${type} ${qnameKey}`;
+    // The type is part of the key, and it alone decides what decode yields.
+    const shared = this.#underWay.get(key) as Promise<Lookup<Rdata>> | undefined;
+    if (shared !== undefined) return shared;
+    const lookup = this.#inTurn(async () => {
+      const ending = await this.#exchange(name, type);
+      if (ending.kind === 'none') return this.#noResponse(ending);
+      return readAnswer(ending.message, qnameKey, type, decode);
+    }).finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, lookup);
+    return lookup;
+  }
+
+  async #inTurn<Rdata>(ask: () => Promise<Lookup<Rdata>>): Promise<Lookup<Rdata>> {
+    if (this.#inFlight < IN_FLIGHT_MAX) this.#inFlight += 1;
+    else if (this.#waiting.size >= WAITING_MAX) return OVERLOAD;
+    // The place is handed over as it is, so that nobody overtakes.
+    else await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    try {
+      return await ask();
+    } finally {
+      const [next] = this.#waiting;
+      if (next === undefined) this.#inFlight -= 1;
+      else {
+        this.#waiting.delete(next);
+        next();
+      }
+    }
+  }
+
+  #exchange(name: Uint8Array, type: number): Promise<Ending> {
+    this.#queries.set(typeName(type), (this.#queries.get(typeName(type)) ?? 0) + 1);
+    const path = this.#paths[this.#begun % SOCKETS]!;
+    this.#begun += 1;
+    // AD in a query asks for AD in the response, without the signatures (RFC 6840 §5.7).
+    const wire = writeQuery({ id: 0, name, type, ad: true });
+    const questionEnd = HEADER_OCTETS + name.length + QUESTION_FIXED_OCTETS;
+    const parts = { server: this.#server, path, wheel: this.#wheel };
+    return new Exchange({ wire, questionEnd }, parts, this.#events).start(this.#random);
+  }
+
+  #noResponse({ unreachable, overTcp }: Extract<Ending, { kind: 'none' }>): Trouble {
+    const where = formatEndpoint(this.#server);
+    if (overTcp)
+      return {
+        kind: 'trouble',
+        cause: 'timeout',
+        text: `no response over TCP from the resolver at ${where}`,
+      };
+    // Others heard from it while this one waited: then it is there.
+    const heard = this.#clock.monotonicMs() - this.#lastHeardMs < GIVE_UP_MS;
+    if (heard)
+      return {
+        kind: 'trouble',
+        cause: 'timeout',
+        text: `no response from the resolver at ${where}`,
+      };
+    const text = unreachable
+      ? `nobody listens at the resolver's address ${where}`
+      : `the resolver at ${where} is silent`;
+    return { kind: 'trouble', cause: 'unreachable', text };
+  }
+}
