@@ -12,7 +12,10 @@
  * - 421 means that the host is closing the channel (RFC 5321 §3.8): the destination, for now,
  *   whatever was being said.
  */
+import { retryHintMs } from './retry-hint.ts';
 import type { Reply } from './smtp/reply.ts';
+
+export type { Reply };
 
 /** What a failure condemns. */
 export type Scope = 'recipient' | 'transaction' | 'destination';
@@ -83,6 +86,8 @@ export interface Judgement {
   readonly reach: Reach;
   /** Not an attempt: try again at once, in the next transaction (RFC 5321 §4.5.3.1.10). */
   readonly retryAtOnce: boolean;
+  /** "Try again in so many ms", as a 4yz reply asks; untrusted, and null when it asks for nothing. */
+  readonly hintMs: number | null;
 }
 
 /** One row of the policy; the first that matches decides. */
@@ -181,7 +186,8 @@ export function judge(facts: Facts): Judgement {
         phases.includes(facts.phase) && on.test(subject) && (when?.(facts) ?? true),
     ) ?? OUT_OF_STEP;
   const { reason, reach, retryAtOnce = false } = rule;
-  return { outcome: outcomeOf(rule, facts), reason, reach, retryAtOnce };
+  const hintMs = facts.reply === null ? null : retryHintMs(facts.reply);
+  return { outcome: outcomeOf(rule, facts), reason, reach, retryAtOnce, hintMs };
 }
 
 function outcomeOf({ kind, scope }: Rule, { reply, maybeDelivered }: Facts): Outcome {

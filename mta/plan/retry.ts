@@ -8,7 +8,6 @@
  *   HINT_MS_MIN: a peer that always says "one second" gets no storm out of us.
  */
 import type { Random } from '../../runtime/random.ts';
-import type { Reply } from '../smtp/reply.ts';
 
 export interface RetryPolicy {
   /** Waits after the first, second, … failed attempt, ms; the last repeats. Not empty. */
@@ -24,7 +23,7 @@ export interface FailedAttempt {
   readonly nowMs: number;
   /** Wall ms at which the message was taken. */
   readonly receivedAtMs: number;
-  /** What the peer asked for, from {@link retryHintMs}. */
+  /** What the peer asked for: Judgement.hintMs. */
   readonly hintMs: number | null;
 }
 
@@ -60,29 +59,4 @@ function waitOf({ waitsMs }: RetryPolicy, failed: FailedAttempt, random: Random)
   // Never before the time that the peer named: greylisting would start over.
   const hintedMs = hintMs * (1 + JITTER * random.fraction());
   return failed.attempts < HASTY_ATTEMPTS_MAX ? hintedMs : Math.max(hintedMs, jitteredMs);
-}
-
-/** Text of a reply looked at for a hint, characters. */
-const HINT_TEXT_MAX = 1024;
-const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
-
-/**
- * What a 4yz reply asks for: "try again in 300 seconds", "retry after 5 minutes", "come back in
- * 00:05:00". A hint only; whether to retry is decided by code, never by text.
- *
- * @returns milliseconds, unbounded and untrusted; null when the reply says nothing of the kind
- */
-export function retryHintMs(reply: Reply): number | null {
-  if (reply.code < 400 || reply.code > 499) return null;
-  const text = reply.lines.join(' ').slice(0, HINT_TEXT_MAX);
-  const clock = /\b(?:in|after|for|wait)\s+(\d{1,2}):(\d{2}):(\d{2})\b/i.exec(text);
-  if (clock !== null) {
-    const [hours, minutes, seconds] = clock.slice(1).map(Number);
-    return hours! * UNIT_MS.h! + minutes! * UNIT_MS.m! + seconds! * UNIT_MS.s!;
-  }
-  const spoken =
-    /\b(?:in|after|for|wait|least)\s+(\d{1,6})\s*(s|secs?|seconds?|m|mins?|minutes?|h|hours?)\b/i.exec(
-      text,
-    );
-  return spoken === null ? null : Number(spoken[1]) * UNIT_MS[spoken[2]![0]!.toLowerCase()]!;
 }
