@@ -1,0 +1,121 @@
+/** HTTP of the mta: probes, metrics, injection, what waits and why in JSON, and the dashboard. */
+import { readFileSync } from 'node:fs';
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { parseId } from '../../mta/envelope.ts';
+import type { RunningMta, WaitingRecipient } from '../../mta/running.ts';
+import { type AdminContext, domainSchema, type ResolverStatus } from './resolver.ts';
+import { AdminError, createAdminServer, guarded, validated } from './server.ts';
+
+const QUEUE_LIMIT_MAX = 1000;
+const QUEUE_LIMIT_DEFAULT = 100;
+const RESOLVER_TIMEOUT_MS = 1_000;
+
+const idSchema = z
+  .string()
+  .max(18)
+  .transform((text, context) => {
+    const id = parseId(text);
+    if (id !== null) return id;
+    context.addIssue(
+      'not a message id; it has eleven characters, and perhaps ".N" for a recipient',
+    );
+    return z.NEVER;
+  });
+
+const whySchema = z.strictObject({ id: idSchema });
+
+const queueSchema = z.strictObject({
+  domain: z
+    .union([domainSchema, z.string().regex(/^\[[0-9a-f.:]+\]$/i)], 'not a domain')
+    .transform((text) => text.toLowerCase().replace(/\.$/, ''))
+    .optional(),
+  after: idSchema.optional(),
+  limit: z.coerce.number().int().min(1).max(QUEUE_LIMIT_MAX).default(QUEUE_LIMIT_DEFAULT),
+});
+
+export interface MtaAdminContext extends AdminContext {
+  /** "ADDRESS:PORT" of the resolver's admin HTTP, for the dashboard. */
+  readonly resolverAdmin: string;
+}
+
+export function createMtaAdmin(mta: RunningMta, context: MtaAdminContext): FastifyInstance {
+  const server = createAdminServer({
+    ...context,
+    metrics: mta.metrics,
+    ready: () => mta.ready(),
+  });
+  server.register(mta.injection);
+  guarded(server, context.allow, (scope) => {
+    addMailRoutes(scope, mta);
+    scope.get('/v1/resolver', () => askResolver(context.resolverAdmin));
+    addDashboard(scope);
+  });
+  return server;
+}
+
+function addMailRoutes(scope: FastifyInstance, mta: RunningMta): void {
+  scope.get('/v1/status', async () => ({
+    program: 'mta' as const,
+    unready: mta.ready(),
+    ...(await mta.status()),
+  }));
+  scope.get('/v1/messages/:id', async ({ params }) => {
+    const recipients = await mta.why(validated(whySchema, params).id);
+    if (recipients.length > 0) return { recipients };
+    throw new AdminError(
+      404,
+      'ADMIN_UNKNOWN_MESSAGE',
+      'not in the queue: delivered, returned or never accepted',
+    );
+  });
+  scope.get('/v1/queue', async ({ query }) => {
+    const { domain, after, limit } = validated(queueSchema, query);
+    const recipients = await mta.queue({
+      domain: domain ?? null,
+      after: after === undefined ? null : { message: after.message, index: after.index ?? 0 },
+      limit,
+    });
+    return { recipients, next: recipients.length < limit ? null : recipients.at(-1)!.id };
+  });
+  scope.get('/v1/sites', async () => {
+    const { sites, heldDomains } = await mta.status();
+    return { sites, heldDomains };
+  });
+}
+
+export interface QueuePage {
+  readonly recipients: readonly WaitingRecipient[];
+  /** Pass it as `after` for the next page; null when this is the last. */
+  readonly next: string | null;
+}
+
+/** The resolver's figures for the dashboard, which a browser may fetch only from its own origin. */
+async function askResolver(
+  address: string,
+): Promise<{ readonly status: ResolverStatus | null; readonly reason: string | null }> {
+  try {
+    const response = await fetch(`http://${address}/v1/status`, {
+      signal: AbortSignal.timeout(RESOLVER_TIMEOUT_MS),
+      redirect: 'error',
+    });
+    if (!response.ok) return { status: null, reason: `${address} answered ${response.status}` };
+    return { status: (await response.json()) as ResolverStatus, reason: null };
+  } catch {
+    return { status: null, reason: `no resolver answers at ${address}` };
+  }
+}
+
+const PAGES = {
+  '/': { file: 'index.html', type: 'text/html; charset=utf-8' },
+  '/dashboard.js': { file: 'dashboard.js', type: 'text/javascript; charset=utf-8' },
+  '/dashboard.css': { file: 'dashboard.css', type: 'text/css; charset=utf-8' },
+} as const;
+
+/** The files are read once, here: no request names a file. */
+function addDashboard(scope: FastifyInstance): void {
+  for (const [path, { file, type }] of Object.entries(PAGES)) {
+    const content = readFileSync(new URL(`../dashboard/${file}`, import.meta.url));
+    scope.get(path, (_request, reply) => reply.type(type).send(content));
+  }
+}

@@ -1,0 +1,88 @@
+/** HTTP of the resolver: probes, metrics, and what it knows, in JSON. */
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import type { RunningResolver } from '../../resolver/running.ts';
+import type { Log } from '../../runtime/log.ts';
+import { formatEndpoint, type Network } from '../../runtime/settings.ts';
+import { VERSION } from '../version.ts';
+import { Figures } from './figures.ts';
+import { createAdminServer, guarded, validated } from './server.ts';
+
+const DUMP_LIMIT_MAX = 10_000;
+const DUMP_LIMIT_DEFAULT = 100;
+
+/** Hosts, and the underscored names of SRV, DKIM and MTA-STS; A-labels for others. */
+export const domainSchema = z
+  .string()
+  .max(254)
+  .regex(
+    /^(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?$/i,
+    'not a domain name; write for example "example.net", and other scripts as A-labels',
+  );
+
+const explainSchema = z.strictObject({ domain: domainSchema });
+
+const dumpSchema = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(DUMP_LIMIT_MAX).default(DUMP_LIMIT_DEFAULT),
+});
+
+const flushSchema = z.union(
+  [
+    z.strictObject({ name: domainSchema }),
+    z.strictObject({ suffix: domainSchema }),
+    z.strictObject({ all: z.literal(true) }),
+  ],
+  'write {"name": "example.net"}, {"suffix": "example.net"} or {"all": true}',
+);
+
+/** What a program's admin server is handed besides the program. */
+export interface AdminContext {
+  readonly log: Log;
+  /** See {@link AdminDeps}. */
+  readonly hostnames: readonly string[];
+  readonly allow: readonly Network[];
+  readonly startedAtMs: number;
+}
+
+export function createResolverAdmin(
+  resolver: RunningResolver,
+  context: AdminContext,
+): FastifyInstance {
+  const server = createAdminServer({
+    ...context,
+    metrics: resolver.metrics,
+    ready: () => resolver.ready(),
+  });
+  guarded(server, context.allow, (scope) => {
+    scope.get('/v1/status', () => resolverStatus(resolver, context.startedAtMs));
+    scope.get('/v1/explain/:domain', async ({ params }) => {
+      return resolver.explain(validated(explainSchema, params).domain);
+    });
+    scope.get('/v1/cache', async ({ query }) => {
+      return { responses: resolver.cacheDump(validated(dumpSchema, query).limit) };
+    });
+    scope.post('/v1/cache/flush', async ({ body }) => {
+      return { dropped: resolver.flush(validated(flushSchema, body)) };
+    });
+  });
+  return server;
+}
+
+export type ResolverStatus = Awaited<ReturnType<typeof resolverStatus>>;
+
+async function resolverStatus(resolver: RunningResolver, startedAtMs: number) {
+  const figures = await Figures.of(resolver.metrics);
+  return {
+    program: 'resolver' as const,
+    version: VERSION,
+    /** Wall milliseconds. */
+    startedAtMs,
+    /** null when ready. */
+    unready: resolver.ready(),
+    listen: resolver.endpoints.map(formatEndpoint),
+    queries: figures.total('postilion_dns_queries_total'),
+    answers: figures.by('source', 'postilion_dns_answers_total'),
+    upstreamPackets: figures.by('direction', 'postilion_dns_upstream_packets_total'),
+    cacheBytes: figures.total('postilion_dns_cache_bytes'),
+  };
+}

@@ -1,0 +1,91 @@
+/** How commands ask a running program: HTTP to its admin address, found by flag or configuration. */
+import { formatEndpoint, parseEndpoint } from '../../runtime/settings.ts';
+import { reachable } from '../config/checks.ts';
+import { loadConfig } from '../config/load.ts';
+import { CommandFailed, EXIT } from '../exit.ts';
+import type { ProgramName } from '../protocol.ts';
+
+const ANSWER_TIMEOUT_MS = 10_000;
+
+export interface AskFlags {
+  readonly config?: string;
+  readonly admin?: string;
+  readonly http?: string;
+  readonly json?: boolean;
+}
+
+/** The flag that names a program's address by hand. */
+const ADDRESS_FLAG = { resolver: 'admin', mta: 'http' } as const;
+const DEFAULT_PORT = { resolver: 8053, mta: 8025 } as const;
+
+/** @returns "ADDRESS:PORT" */
+function addressOf(program: ProgramName, flags: AskFlags): string {
+  const flag = ADDRESS_FLAG[program];
+  const written = flags[flag];
+  if (written !== undefined) {
+    const parsed = parseEndpoint(written, DEFAULT_PORT[program]);
+    if (parsed !== null) return formatEndpoint(reachable(parsed));
+    throw new CommandFailed(
+      EXIT.usage,
+      `--${flag}: "${written}" is not an address such as 127.0.0.1:${DEFAULT_PORT[program]}`,
+    );
+  }
+  const { config } = loadConfig({ file: flags.config ?? null, overrides: [], role: 'up' });
+  return formatEndpoint(
+    reachable(program === 'resolver' ? config.resolver.admin : config.mta.http),
+  );
+}
+
+export interface Question {
+  readonly program: ProgramName;
+  /** Starts with "/"; its parts are encoded by the caller. */
+  readonly path: string;
+  /** Sent as JSON by POST; undefined is a GET. */
+  readonly body?: unknown;
+}
+
+/** @throws CommandFailed: notRunning when nobody answers, failed when the program refuses */
+export async function ask<T>({ program, path, body }: Question, flags: AskFlags): Promise<T> {
+  const address = addressOf(program, flags);
+  const init: RequestInit =
+    body === undefined
+      ? {}
+      : {
+          method: 'POST',
+          body: JSON.stringify(body),
+          headers: { 'content-type': 'application/json' },
+        };
+  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const response = await fetch(`http://${address}${path}`, { ...init, signal }).catch(
+    (error: unknown) => {
+      throw noAnswer(error, program, address);
+    },
+  );
+  const text = await response.text();
+  if (!response.ok)
+    throw new CommandFailed(EXIT.failed, refusalText(text, response.status, address));
+  return JSON.parse(text) as T;
+}
+
+function noAnswer(error: unknown, program: ProgramName, address: string): CommandFailed {
+  if (error instanceof Error && error.name === 'TimeoutError') {
+    return new CommandFailed(
+      EXIT.notRunning,
+      `the ${program} at ${address} did not answer within ${ANSWER_TIMEOUT_MS / 1000} s`,
+    );
+  }
+  return new CommandFailed(
+    EXIT.notRunning,
+    `no ${program} answers at ${address}; start one with "postilion up", or say where it is with --${ADDRESS_FLAG[program]} or --config`,
+  );
+}
+
+function refusalText(body: string, status: number, address: string): string {
+  try {
+    const { error } = JSON.parse(body) as { readonly error?: { readonly message?: unknown } };
+    if (typeof error?.message === 'string') return error.message;
+  } catch {
+    // Not ours, so not JSON: the status says what there is to say.
+  }
+  return `${address} answered ${status}; is this Postilion?`;
+}

@@ -1,0 +1,34 @@
+/** What a supervisor and its children say to each other over the fork's channel. */
+import { z } from 'zod';
+
+export const PROGRAMS = ['resolver', 'mta'] as const;
+export type ProgramName = (typeof PROGRAMS)[number];
+
+/** Where a program that is up can be reached; each "ADDRESS:PORT". */
+export interface Addresses {
+  readonly dns: readonly string[];
+  readonly smtp: readonly string[];
+  /** Admin HTTP of the resolver, or injection and admin HTTP of the mta. */
+  readonly http: string;
+}
+
+/** To the child, once: the configuration never stands in a command line or the environment. */
+export const startSchema = z.strictObject({
+  kind: z.literal('start'),
+  raw: z.record(z.string(), z.unknown()),
+});
+export type Start = z.infer<typeof startSchema>;
+
+/** From the child. After 'failed' it exits by itself. */
+export const reportSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('ready'),
+    addresses: z.strictObject({
+      dns: z.array(z.string()),
+      smtp: z.array(z.string()),
+      http: z.string(),
+    }),
+  }),
+  z.strictObject({ kind: z.literal('failed'), message: z.string() }),
+]);
+export type Report = z.infer<typeof reportSchema>;

@@ -1,0 +1,84 @@
+/** The mta's HTTP: queue, reasons, dashboard. */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { formatMessageId } from '../../../mta/envelope.ts';
+import { createMtaAdmin } from '../../../sidecar/admin/mta.ts';
+import { CONTEXT, fakeMta, WAITING } from '../support/programs.ts';
+
+const server = () => createMtaAdmin(fakeMta(), CONTEXT);
+const KNOWN = formatMessageId(1_234_567_890);
+
+test.each([
+  [KNOWN, 200],
+  [`${KNOWN}.0`, 200],
+  [formatMessageId(1), 404],
+  ['x', 400],
+  [`${KNOWN}.`, 400],
+  [`${KNOWN}.0.0`, 400],
+  ['../queue', 400],
+  ['<script>', 400],
+])('message %j answers %i', async (id, status) => {
+  const response = await server().inject({ url: `/v1/messages/${encodeURIComponent(id)}` });
+  expect(response.statusCode).toBe(status);
+  if (status === 200) expect(response.json()).toEqual({ recipients: [WAITING] });
+});
+
+test.each([
+  ['', { domain: null, after: null, limit: 100 }],
+  ['?limit=1000&domain=Example.ORG.', { domain: 'example.org', after: null, limit: 1000 }],
+  ['?domain=%5B192.0.2.1%5D', { domain: '[192.0.2.1]', after: null, limit: 100 }],
+  [`?after=${KNOWN}.3`, { domain: null, after: { message: 1_234_567_890, index: 3 }, limit: 100 }],
+])('queue%s asks for %j', async (query, request) => {
+  const mta = fakeMta();
+  const response = await createMtaAdmin(mta, CONTEXT).inject({ url: `/v1/queue${query}` });
+  expect(response.json()).toEqual({ recipients: [WAITING], next: null });
+  expect(mta.asked).toEqual([request]);
+});
+
+test.each(['?limit=0', '?limit=1001', '?domain=a%20b', '?after=1', '?x=1'])(
+  'queue%s is refused',
+  async (query) => {
+    expect((await server().inject({ url: `/v1/queue${query}` })).statusCode).toBe(400);
+  },
+);
+
+test('a full page names the next', async () => {
+  const page = (await server().inject({ url: '/v1/queue?limit=1' })).json();
+  expect(page.next).toBe(WAITING.id);
+});
+
+test('a resolver that is away is said to be, not an error', async () => {
+  const response = await server().inject({ url: '/v1/resolver' });
+  expect(response.json()).toEqual({ status: null, reason: 'no resolver answers at 127.0.0.1:1' });
+});
+
+test.each([
+  ['/', 'text/html; charset=utf-8'],
+  ['/dashboard.js', 'text/javascript; charset=utf-8'],
+  ['/dashboard.css', 'text/css; charset=utf-8'],
+])('%s is %s under a policy that runs nothing else', async (url, type) => {
+  const response = await server().inject({ url });
+  expect([response.statusCode, response.headers['content-type']]).toEqual([200, type]);
+  expect(response.headers['content-security-policy']).toContain("script-src 'self';");
+});
+
+test('the page has no inline script or style, and makes no markup of text', () => {
+  const read = (name: string) =>
+    readFileSync(new URL(`../../../sidecar/dashboard/${name}`, import.meta.url), 'utf8');
+  const html = read('index.html');
+  expect(html.match(/<script(?![^>]*\bsrc=)|\son[a-z]+=|\sstyle=|javascript:|https?:/g)).toBe(null);
+  expect(
+    read('dashboard.js').match(
+      /innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|https?:/g,
+    ),
+  ).toBe(null);
+});
+
+test('injection stands beside it, for clients of its own choice', async () => {
+  const response = await server().inject({
+    method: 'POST',
+    url: '/v1/inject',
+    remoteAddress: '192.0.2.1',
+  });
+  expect(response.json()).toEqual({ accepted: true });
+});

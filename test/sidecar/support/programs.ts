@@ -1,0 +1,111 @@
+/** Programs that only remember what they were asked, for tests of what stands in front of them. */
+import { Counter, Registry } from 'prom-client';
+import type { QueueRequest, RunningMta, WaitingRecipient } from '../../../mta/running.ts';
+import type { FlushScope, RunningResolver } from '../../../resolver/running.ts';
+import { silentLog } from '../../../runtime/log.ts';
+import { parseNetwork } from '../../../runtime/settings.ts';
+import type { MtaAdminContext } from '../../../sidecar/admin/mta.ts';
+
+export const SCRIPT = '<script>alert(1)</script>';
+
+export const WAITING: WaitingRecipient = {
+  id: '1hzk3v8q2m0.0',
+  reversePath: 'a@example.net',
+  address: `${SCRIPT}@example.org`,
+  domain: 'example.org',
+  octets: 1234,
+  receivedAtMs: 1_700_000_000_000,
+  attempts: 2,
+  wait: { on: 'retry', text: `450 ${SCRIPT}`, sinceMs: 1_700_000_000_000, untilMs: null },
+};
+
+export const CONTEXT: MtaAdminContext = {
+  log: silentLog,
+  hostnames: ['mta.example.net'],
+  allow: [parseNetwork('127.0.0.0/8')!],
+  startedAtMs: 1_700_000_000_000,
+  resolverAdmin: '127.0.0.1:1',
+};
+
+export interface FakeResolver extends RunningResolver {
+  readonly flushed: FlushScope[];
+  unready: string | null;
+}
+
+export function fakeResolver(): FakeResolver {
+  const metrics = new Registry();
+  const answers = new Counter({
+    name: 'postilion_dns_answers_total',
+    help: 'Answers.',
+    labelNames: ['source'],
+    registers: [metrics],
+  });
+  answers.inc({ source: 'hot' }, 3);
+  answers.inc({ source: 'upstream' }, 1);
+  return {
+    endpoints: [{ address: '127.0.0.1', port: 5335 }],
+    metrics,
+    flushed: [],
+    unready: null,
+    ready() {
+      return this.unready;
+    },
+    explain: (domain) => ({ domain, cached: [], failures: [], inFlight: [], upstreams: [] }),
+    cacheDump: (limit) =>
+      Array.from({ length: Math.min(limit, 2) }, (_, index) => ({
+        name: `${SCRIPT}${index}.example.`,
+        type: 'MX',
+        kind: 'answer' as const,
+        dnssecOk: false,
+        checkingDisabled: false,
+        ageSeconds: 1,
+        ttlSeconds: -5,
+        octets: 100,
+        upstream: null,
+        records: [],
+      })),
+    flush(scope) {
+      this.flushed.push(scope);
+      return 7;
+    },
+    stop: async () => undefined,
+  };
+}
+
+export interface FakeMta extends RunningMta {
+  readonly asked: QueueRequest[];
+}
+
+export function fakeMta(): FakeMta {
+  const asked: QueueRequest[] = [];
+  return {
+    asked,
+    endpoints: [{ address: '127.0.0.1', port: 2525 }],
+    metrics: new Registry(),
+    injection: async (server) => {
+      server.post('/v1/inject', async () => ({ accepted: true }));
+    },
+    ready: () => null,
+    status: async () => ({
+      version: '0.0.0',
+      hostname: 'mta.example.net',
+      startedAtMs: 1_700_000_000_000,
+      messages: 1,
+      queued: 1,
+      leased: 0,
+      quarantined: 0,
+      outcomes: { received: 1 },
+      connections: 0,
+      dnsQueries: 4,
+      sites: [],
+      heldDomains: [],
+      troubles: [],
+    }),
+    why: async ({ message }) => (message === 1_234_567_890 ? [WAITING] : []),
+    async queue(request) {
+      asked.push(request);
+      return [WAITING];
+    },
+    stop: async () => undefined,
+  };
+}
