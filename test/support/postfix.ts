@@ -160,7 +160,12 @@ export const startPostfixSender = (options: {
 }): Promise<Postfix> =>
   startPostfix({
     nameserver: options.nameserver,
-    settings: { smtp_tcp_port: String(options.remotePort), ...options.settings },
+    // As Postfix does by default, it also asks for IPv6 addresses.
+    settings: {
+      inet_protocols: 'all',
+      smtp_tcp_port: String(options.remotePort),
+      ...options.settings,
+    },
   });
 
 /** Takes any mail, with STARTTLS, and throws it away: `count(DISCARDED)` tells how much it took. */

@@ -178,13 +178,14 @@ export async function runProcess(
 }
 
 /**
- * Waits until `condition` holds, asking every POLL_MS: for what other processes do, which sends us no event.
+ * Waits until `condition` holds, asking now and then: for what other processes do, which sends us no event.
  * @throws Error naming `what` when it does not hold in time
  */
 export async function waitFor(
   condition: () => boolean | Promise<boolean>,
   what: string | (() => string),
   timeoutMs = READY_TIMEOUT_MS,
+  everyMs = POLL_MS,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!(await condition())) {
@@ -193,7 +194,7 @@ export async function waitFor(
         `waited ${timeoutMs} ms in vain for ${typeof what === 'string' ? what : what()}`,
       );
     }
-    await sleep(POLL_MS);
+    await sleep(everyMs);
   }
 }
 

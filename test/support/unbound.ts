@@ -9,6 +9,8 @@ export interface UnboundOptions {
   readonly zones: readonly string[];
   readonly authority: { readonly address: string; readonly port: number };
   readonly address?: string;
+  /** Default: one that is free. */
+  readonly port?: number;
 }
 
 export interface Unbound {
@@ -23,7 +25,7 @@ export interface Unbound {
 export async function startUnbound(options: UnboundOptions): Promise<Unbound> {
   const { zones, authority, address = '127.0.0.1' } = options;
   const folder = await scratchFolder('unbound');
-  const port = await freePort(address);
+  const port = options.port ?? (await freePort(address));
   const at = (name: string): string => join(folder.path, name);
   const stubs = zones.map(
     (zone) => `stub-zone:
@@ -52,6 +54,7 @@ export async function startUnbound(options: UnboundOptions): Promise<Unbound> {
   do-ip6: no
   do-not-query-localhost: no
   module-config: "iterator"
+  rrset-roundrobin: no
   # Retries within what the tests wait for, also when the authority is stopped.
   infra-host-ttl: 1
 remote-control:
