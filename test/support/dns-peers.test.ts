@@ -1,8 +1,9 @@
 /** The fixtures themselves: an authority behind a resolver, asked by dig. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { dig } from './dig.ts';
 import { type Nsd, startNsd } from './nsd.ts';
 import { requirePeer } from './peers.ts';
+import { SIGNED_ORIGIN, SIGNED_TRUST_ANCHOR, signedZone } from './signed-zone.ts';
 import { startUnbound, type Unbound } from './unbound.ts';
 
 requirePeer(
@@ -50,5 +51,29 @@ requirePeer(
     await dig(unbound, 'mx.alpha.example', 'A');
     expect(await unbound.queries()).toBe(before.unbound + 2);
     expect(await nsd.queries()).toBe(before.nsd + 1);
+  });
+});
+
+requirePeer(
+  'nsd',
+  'unbound',
+  'dig',
+  'root',
+)('nsd behind validating unbound', () => {
+  test('vouches for what is signed and refuses what is bogus', async () => {
+    const nsd = await startNsd([signedZone]);
+    onTestFinished(() => nsd.stop());
+    const unbound = await startUnbound({
+      zones: [SIGNED_ORIGIN],
+      authority: nsd,
+      trustAnchor: SIGNED_TRUST_ANCHOR,
+    });
+    onTestFinished(() => unbound.stop());
+    const good = await dig(unbound, 'mx.signed.example', 'A', '+dnssec');
+    expect(good.flags).toContain('ad');
+    expect(good.answer.map(({ type }) => type)).toEqual(['A', 'RRSIG']);
+    expect((await dig(unbound, 'bogus.signed.example', 'A')).status).toBe('SERVFAIL');
+    const unchecked = await dig(unbound, 'bogus.signed.example', 'A', '+cd');
+    expect([unchecked.status, unchecked.answer[0]?.data]).toEqual(['NOERROR', '192.0.2.66']);
   });
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { runProcess, startProcess } from './process.ts';
 import { freePort, scratchFolder } from './scratch.ts';
 
-/** Zone of authority. SOA and NS are added; names without a final dot are relative to `origin`. */
+/** Zone of authority. SOA and NS are added unless it is bare; names without a final dot are relative to `origin`. */
 export interface Zone {
   /** Without final dot; not under "test", which resolvers answer themselves (RFC 6761 §6.2). */
   readonly origin: string;
@@ -12,6 +12,8 @@ export interface Zone {
   readonly records: readonly string[];
   /** SOA MINIMUM, the lifetime of negative answers; default 60. */
   readonly negativeTtlSeconds?: number;
+  /** The records are the whole zone. */
+  readonly bare?: boolean;
 }
 
 export interface Nsd {
@@ -23,16 +25,14 @@ export interface Nsd {
   stop(): Promise<void>;
 }
 
-const zoneFile = ({ origin, records, negativeTtlSeconds = 60 }: Zone): string =>
-  [
-    `$ORIGIN ${origin}.`,
-    '$TTL 300',
+function zoneFile({ origin, records, negativeTtlSeconds = 60, bare = false }: Zone): string {
+  const apex = [
     `@ IN SOA ns hostmaster 1 3600 600 86400 ${negativeTtlSeconds}`,
     '@ IN NS ns',
     'ns IN A 127.0.0.1',
-    ...records,
-    '',
-  ].join('\n');
+  ];
+  return [`$ORIGIN ${origin}.`, '$TTL 300', ...(bare ? [] : apex), ...records, ''].join('\n');
+}
 
 export async function startNsd(zones: readonly Zone[], address = '127.0.0.1'): Promise<Nsd> {
   const folder = await scratchFolder('nsd');

@@ -9,6 +9,8 @@ export interface UnboundOptions {
   readonly zones: readonly string[];
   readonly authority: { readonly address: string; readonly port: number };
   readonly address?: string;
+  /** DS in presentation form; with it, responses are validated. */
+  readonly trustAnchor?: string;
   /** Default: one that is free. */
   readonly port?: number;
 }
@@ -23,7 +25,7 @@ export interface Unbound {
 }
 
 export async function startUnbound(options: UnboundOptions): Promise<Unbound> {
-  const { zones, authority, address = '127.0.0.1' } = options;
+  const { zones, authority, trustAnchor, address = '127.0.0.1' } = options;
   const folder = await scratchFolder('unbound');
   const port = options.port ?? (await freePort(address));
   const at = (name: string): string => join(folder.path, name);
@@ -53,7 +55,8 @@ export async function startUnbound(options: UnboundOptions): Promise<Unbound> {
   num-threads: 1
   do-ip6: no
   do-not-query-localhost: no
-  module-config: "iterator"
+  module-config: "${trustAnchor === undefined ? 'iterator' : 'validator iterator'}"
+  ${trustAnchor === undefined ? '' : `trust-anchor: "${trustAnchor}"`}
   rrset-roundrobin: no
   # Retries within what the tests wait for, also when the authority is stopped.
   infra-host-ttl: 1
