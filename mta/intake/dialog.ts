@@ -1,0 +1,352 @@
+/**
+ * Owns what one SMTP client may say next and what it is answered: command lines in, steps out. No socket.
+ *
+ * Invariants
+ * - A mail transaction has a reverse-path before it has recipients, and those before it has content.
+ * - No reply quotes what the client sent, so nothing can be injected into one.
+ */
+import { isIPv4 } from 'node:net';
+import { type Mailbox, parsePath } from './address.ts';
+import { Collector } from './collector.ts';
+import { type PathCommand, parseCommand, parsePathCommand } from './command.ts';
+import type { Refusal } from './counters.ts';
+import { decodeBase64, parsePlain } from './credentials.ts';
+import type { Draft, Intake } from './intake.ts';
+import type { Protocol } from './received.ts';
+import { busyReply, type Refused } from './replies.ts';
+
+/** Errors after which a client is sent away; a legitimate one stays far below. */
+export const ERRORS_MAX = 20;
+export const AUTH_FAILURES_MAX = 3;
+
+export interface Step {
+  /** Lines without the last CRLF; '' says nothing. */
+  readonly reply: string;
+  /** What the session does when the reply is on its way. */
+  readonly next: 'command' | 'content' | 'secure' | 'close';
+}
+
+interface Transaction {
+  readonly reversePath: Mailbox | null;
+  readonly utf8: boolean;
+  /** SIZE as announced, 0 when it was not. */
+  readonly octets: number;
+  readonly recipients: Mailbox[];
+}
+
+const say = (reply: string): Step => ({ reply, next: 'command' });
+const OK = say('250 2.0.0 OK');
+const MAIL_OK = say('250 2.1.0 OK');
+const RCPT_OK = say('250 2.1.5 OK');
+const SEND_DATA: Step = { reply: '354 end with <CR><LF>.<CR><LF>', next: 'content' };
+const BYE: Step = { reply: '221 2.0.0 bye', next: 'close' };
+const SECURE: Step = { reply: '220 2.0.0 ready to start TLS', next: 'secure' };
+const CONTROL = /[\x00-\x1f\x7f]/;
+
+export class Dialog {
+  readonly #intake: Intake;
+  /** Numeric, as the socket reports it. */
+  readonly #address: string;
+  /** A certificate is at hand. */
+  readonly #tls: boolean;
+  readonly #allowed: boolean;
+  #secure = false;
+  #helo = '';
+  #extended = false;
+  #authenticated = false;
+  /** AUTH waits for a line: of PLAIN, the user of LOGIN, or its password. */
+  #expecting: 'plain' | 'user' | 'password' | null = null;
+  #authUser = '';
+  #transaction: Transaction | null = null;
+  #content: Collector | null = null;
+  #errors = 0;
+  #authFailures = 0;
+
+  constructor(intake: Intake, address: string, tls: boolean) {
+    this.#intake = intake;
+    this.#address = address;
+    this.#tls = tls;
+    this.#allowed = intake.allows(address);
+  }
+
+  get inTransaction(): boolean {
+    return this.#transaction !== null;
+  }
+
+  greet(): Step {
+    if (!this.#allowed && !this.#intake.credentials.any) {
+      this.#intake.refuse('relay');
+      return {
+        reply: `554 5.7.1 ${this.#intake.settings.hostname} takes no mail from your address`,
+        next: 'close',
+      };
+    }
+    return say(`220 ${this.#intake.settings.hostname} ESMTP Postilion`);
+  }
+
+  /** @param line without its CRLF; untrusted */
+  onLine(line: string): Step {
+    const step = this.#expecting === null ? this.#onCommand(line) : this.#onAuthLine(line);
+    if (step.reply.charCodeAt(0) < 0x34 || step.next === 'close') return step;
+    this.#errors += 1;
+    if (this.#errors < ERRORS_MAX) return step;
+    return { reply: `${step.reply}\r\n421 4.7.0 too many errors`, next: 'close' };
+  }
+
+  /** TLS is up: nothing said before it counts (RFC 3207 §4.2). */
+  onSecure(): void {
+    this.reset();
+    this.#secure = true;
+    this.#helo = '';
+    this.#extended = false;
+    this.#authenticated = false;
+  }
+
+  /** After a step to content: where to put it. */
+  get content(): Collector {
+    return this.#content!;
+  }
+
+  /** The finished message; the transaction ends with reset(). */
+  draft(): Draft {
+    const { reversePath, recipients, utf8 } = this.#transaction!;
+    return {
+      door: 'smtp',
+      reversePath,
+      recipients,
+      content: this.#content!,
+      mayUseUtf8: utf8,
+      trace: { protocol: this.#protocol(utf8), helo: this.#helo, address: this.#address },
+      origin: `smtp ${this.#address}`,
+    };
+  }
+
+  /** Ends the mail transaction, if there is one, and gives its memory back. */
+  reset(): void {
+    this.#content?.release();
+    this.#content = null;
+    this.#transaction = null;
+  }
+
+  #onCommand(line: string): Step {
+    if (CONTROL.test(line))
+      return this.#refuse('syntax', '500 5.5.2 control character in a command');
+    const { verb, argument } = parseCommand(line);
+    switch (verb) {
+      case 'MAIL':
+        return this.#onMail(argument);
+      case 'RCPT':
+        return this.#onRcpt(argument);
+      case 'DATA':
+        return this.#onData(argument);
+      case 'EHLO':
+      case 'HELO':
+        return this.#onHello(verb, argument);
+      case 'RSET':
+        this.reset();
+        return OK;
+      case 'NOOP':
+        return OK;
+      case 'QUIT':
+        return BYE;
+      case 'STARTTLS':
+        return this.#onStartTls(argument);
+      case 'AUTH':
+        return this.#onAuth(argument);
+      case 'VRFY':
+        return say('252 2.5.0 not verified here; send mail and see');
+      case 'HELP':
+        return say('214 2.0.0 RFC 5321; EHLO lists what is offered');
+      case 'EXPN':
+        return this.#refuse('syntax', '502 5.5.1 not implemented');
+      default:
+        return this.#refuse('syntax', '500 5.5.1 command not recognized');
+    }
+  }
+
+  #onHello(verb: 'EHLO' | 'HELO', argument: string): Step {
+    if (argument === '') return this.#refuse('syntax', `501 5.5.4 write ${verb} and your name`);
+    this.reset();
+    this.#helo = argument;
+    this.#extended = verb === 'EHLO';
+    const { hostname, message_bytes } = this.#intake.settings;
+    if (verb === 'HELO') return say(`250 ${hostname}`);
+    const offers = [hostname, 'PIPELINING', `SIZE ${message_bytes}`, '8BITMIME', 'SMTPUTF8'];
+    if (this.#tls && !this.#secure) offers.push('STARTTLS');
+    if (this.#mayAuthenticate()) offers.push('AUTH PLAIN LOGIN');
+    offers.push('ENHANCEDSTATUSCODES');
+    return say(
+      offers.map((offer, i) => `250${i < offers.length - 1 ? '-' : ' '}${offer}`).join('\r\n'),
+    );
+  }
+
+  #onMail(argument: string): Step {
+    if (this.#intake.draining) return { reply: '421 4.3.2 shutting down', next: 'close' };
+    if (this.#helo === '') return this.#refuse('syntax', '503 5.5.1 EHLO first');
+    if (this.#transaction !== null)
+      return this.#refuse('syntax', '503 5.5.1 nested MAIL; finish or RSET');
+    if (!this.#allowed && !this.#authenticated) {
+      return this.#refuse('relay', '530 5.7.0 authentication required from your address');
+    }
+    const command = parsePathCommand(argument, 'FROM');
+    if (command === null)
+      return this.#refuse('syntax', '501 5.5.4 write MAIL FROM:<local-part@domain>');
+    const limits = this.#readMailParameters(command);
+    if ('reason' in limits) return this.#refuse(limits.reason, limits.reply);
+    const mailbox = command.path === '' ? null : parsePath(command.path);
+    if (mailbox !== null && mailbox.fault !== null)
+      return this.#refuse('address', `501 5.1.7 ${mailbox.text}`);
+    if (mailbox !== null && !mailbox.ascii && !limits.utf8)
+      return this.#refuse('address', '553 5.6.7 address needs SMTPUTF8');
+    this.#transaction = { reversePath: mailbox, recipients: [], ...limits };
+    return MAIL_OK;
+  }
+
+  #readMailParameters({ parameters }: PathCommand): { utf8: boolean; octets: number } | Refused {
+    let utf8 = false;
+    let octets = 0;
+    for (const [name, value] of parameters) {
+      if (name === 'SIZE' && /^\d{1,20}$/.test(value)) octets = Number(value);
+      else if (name === 'SMTPUTF8' && value === '') utf8 = true;
+      // What the body is, the body will tell; a client that declares 7BIT and sends octets above 127 is
+      // believed about neither, as refusing would lose mail that every server carries.
+      else if (name === 'BODY' && /^(7BIT|8BITMIME)$/i.test(value)) continue;
+      // RFC 4954 §5: must be understood where AUTH is offered; we vouch for no one, so it goes no further.
+      else if (name === 'AUTH' && value !== '') continue;
+      else if (name === 'SIZE' || name === 'SMTPUTF8' || name === 'BODY' || name === 'AUTH') {
+        return { reason: 'syntax', reply: `501 5.5.4 bad value of ${name}` };
+      } else return { reason: 'syntax', reply: '555 5.5.4 MAIL parameter not recognized' };
+    }
+    const { message_bytes } = this.#intake.settings;
+    if (octets > message_bytes) {
+      return {
+        reason: 'size',
+        reply: `552 5.3.4 message exceeds the size limit of ${message_bytes} octets`,
+      };
+    }
+    const { held } = this.#intake;
+    if (octets > held.max - held.held) return busyReply(held.name);
+    return { utf8, octets };
+  }
+
+  #onRcpt(argument: string): Step {
+    const transaction = this.#transaction;
+    if (transaction === null) return this.#refuse('syntax', '503 5.5.1 MAIL first');
+    const recipientsMax = this.#intake.settings.recipients;
+    if (transaction.recipients.length >= recipientsMax) {
+      return this.#refuse(
+        'recipients',
+        `452 4.5.3 more than ${recipientsMax} recipients; send the rest in another transaction`,
+      );
+    }
+    const command = parsePathCommand(argument, 'TO');
+    if (command === null)
+      return this.#refuse('syntax', '501 5.5.4 write RCPT TO:<local-part@domain>');
+    if (command.parameters.size > 0)
+      return this.#refuse('syntax', '555 5.5.4 RCPT parameter not recognized');
+    if (command.path.toLowerCase() === 'postmaster') {
+      // RFC 5321 §4.5.1 asks it of hosts that receive mail; this one has no mailboxes, only a way out.
+      return this.#refuse(
+        'address',
+        '550 5.1.1 no mailboxes here, this host only sends; write postmaster@domain',
+      );
+    }
+    const mailbox = parsePath(command.path);
+    if (mailbox.fault !== null) return this.#refuse('address', `501 5.1.3 ${mailbox.text}`);
+    if (!mailbox.ascii && !transaction.utf8)
+      return this.#refuse('address', '553 5.6.7 address needs SMTPUTF8');
+    transaction.recipients.push(mailbox);
+    return RCPT_OK;
+  }
+
+  #onData(argument: string): Step {
+    if (argument !== '') return this.#refuse('syntax', '501 5.5.4 DATA takes no argument');
+    if (this.#transaction === null) return this.#refuse('syntax', '503 5.5.1 MAIL first');
+    if (this.#transaction.recipients.length === 0)
+      return this.#refuse('syntax', '554 5.5.1 no valid recipients');
+    this.#content = Collector.open(this.#intake.held, this.#transaction.octets);
+    if (this.#content !== null) return SEND_DATA;
+    this.reset();
+    const { reason, reply } = busyReply(this.#intake.held.name);
+    return this.#refuse(reason, reply);
+  }
+
+  #onStartTls(argument: string): Step {
+    if (!this.#tls) return this.#refuse('syntax', '502 5.5.1 STARTTLS not offered');
+    if (this.#secure) return this.#refuse('syntax', '503 5.5.1 TLS is active');
+    return argument === ''
+      ? SECURE
+      : this.#refuse('syntax', '501 5.5.4 STARTTLS takes no argument');
+  }
+
+  #onAuth(argument: string): Step {
+    if (!this.#intake.credentials.any) return this.#refuse('syntax', '502 5.5.1 AUTH not offered');
+    if (!this.#mayAuthenticate()) {
+      if (this.#authenticated) return this.#refuse('syntax', '503 5.5.1 already authenticated');
+      return this.#refuse('auth', '538 5.7.11 not without TLS');
+    }
+    if (this.#helo === '' || this.#transaction !== null)
+      return this.#refuse('syntax', '503 5.5.1 not now');
+    const [mechanism = '', initial, ...rest] = argument.split(' ');
+    if (rest.length > 0) return this.#refuse('syntax', '501 5.5.4 too many arguments');
+    switch (mechanism.toUpperCase()) {
+      case 'PLAIN':
+        this.#expecting = 'plain';
+        return initial === undefined ? say('334 ') : this.#onAuthLine(initial);
+      case 'LOGIN':
+        this.#expecting = 'user';
+        return initial === undefined ? say('334 VXNlcm5hbWU6') : this.#onAuthLine(initial);
+      default:
+        return this.#refuse('syntax', '504 5.5.4 mechanism not offered; PLAIN and LOGIN are');
+    }
+  }
+
+  #onAuthLine(line: string): Step {
+    const expected = this.#expecting;
+    this.#expecting = null;
+    if (line === '*') return this.#refuse('auth', '501 5.7.0 authentication cancelled');
+    if (expected === 'plain') {
+      const plain = parsePlain(line);
+      if (plain === null) return this.#refuse('auth', '501 5.5.2 not a PLAIN message');
+      return this.#authenticate(plain.name, plain.password);
+    }
+    const text = decodeBase64(line);
+    if (text === null) return this.#refuse('auth', '501 5.5.2 not base64');
+    if (expected === 'password') return this.#authenticate(this.#authUser, text);
+    this.#authUser = text;
+    this.#expecting = 'password';
+    return say('334 UGFzc3dvcmQ6');
+  }
+
+  #authenticate(name: string, password: string): Step {
+    this.#authenticated = this.#intake.credentials.verify(name, password);
+    if (this.#authenticated) return say('235 2.7.0 authenticated');
+    this.#intake.refuse('auth');
+    this.#authFailures += 1;
+    const reply = '535 5.7.8 user or password wrong';
+    if (this.#authFailures < AUTH_FAILURES_MAX) return say(reply);
+    return { reply: `${reply}\r\n421 4.7.0 too many failures`, next: 'close' };
+  }
+
+  /** A password crosses no network in the clear: TLS, or a client on this very machine. */
+  #mayAuthenticate(): boolean {
+    const safe = this.#secure || isLoopback(this.#address);
+    return safe && this.#intake.credentials.any && !this.#authenticated && this.#extended;
+  }
+
+  #protocol(utf8: boolean): Protocol {
+    if (!this.#extended) return 'SMTP';
+    const variant = `${this.#secure ? 'S' : ''}${this.#authenticated ? 'A' : ''}` as const;
+    return utf8 ? `UTF8SMTP${variant}` : `ESMTP${variant}`;
+  }
+
+  #refuse(reason: Refusal, reply: string): Step {
+    this.#intake.refuse(reason);
+    return say(reply);
+  }
+}
+
+function isLoopback(address: string): boolean {
+  const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
+  return plain === '::1' || (isIPv4(plain) && plain.startsWith('127.'));
+}

@@ -1,0 +1,118 @@
+/**
+ * Owns what the SMTP and HTTP doors share: settings, the bound on memory, counters, and the last step
+ * before the spool.
+ *
+ * Invariant: a door acknowledges a message only after submit() has resolved.
+ */
+import type { Clock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { Random } from '../../runtime/random.ts';
+import type { MtaConfig } from '../config.ts';
+import type { MessageId, Submission } from '../envelope.ts';
+import { type Mailbox, toRecipient } from './address.ts';
+import { ByteBound, type Collector } from './collector.ts';
+import { type ContentFault, inspect } from './content.ts';
+import { createCounters, type IntakeCounters, type Refusal } from './counters.ts';
+import { Credentials } from './credentials.ts';
+import { dateField, messageIdField, receivedField, type Trace } from './received.ts';
+
+export type IntakeSettings = Pick<
+  MtaConfig,
+  'hostname' | 'allow' | 'users' | 'message_bytes' | 'recipients' | 'smtp_clients' | 'intake_bytes'
+>;
+
+export interface IntakeDeps {
+  /** Resolves once the message would survive power loss; rejects with SpoolUnavailable or IntakeBusy. */
+  readonly accept: (submission: Submission) => Promise<MessageId>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** A message whose content has been read and not yet been looked at. */
+export interface Draft {
+  readonly door: 'smtp' | 'http';
+  readonly reversePath: Mailbox | null;
+  readonly recipients: readonly Mailbox[];
+  readonly content: Collector;
+  /** SMTP: the client said SMTPUTF8. HTTP needs no leave. */
+  readonly mayUseUtf8: boolean;
+  readonly trace: Trace;
+  /** {@link Submission.origin} */
+  readonly origin: string;
+}
+
+export class Intake {
+  readonly settings: IntakeSettings;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly counters: IntakeCounters = createCounters();
+  readonly credentials: Credentials;
+  /** Content being taken, at most `intake_bytes`. */
+  readonly held: ByteBound;
+  /** Set on shutdown: nothing new is begun. */
+  draining = false;
+  readonly #accept: IntakeDeps['accept'];
+
+  /** @param settings hostname is not empty: the caller has filled in the system's */
+  constructor(settings: IntakeSettings, deps: IntakeDeps) {
+    this.settings = settings;
+    this.clock = deps.clock;
+    this.random = deps.random;
+    this.log = deps.log;
+    this.#accept = deps.accept;
+    this.credentials = new Credentials(settings.users);
+    this.held = new ByteBound('intake_bytes', settings.intake_bytes);
+  }
+
+  /** Whether a client at this address needs no authentication. */
+  allows(address: string): boolean {
+    return this.settings.allow.some((network) => network.contains(address));
+  }
+
+  refuse(reason: Refusal): void {
+    this.counters.refused[reason] += 1;
+  }
+
+  /**
+   * Checks a draft and writes our header fields into it.
+   * @returns the fault, or what to submit(); the memory stays the draft's until release()
+   */
+  prepare(draft: Draft): ContentFault | Submission {
+    const { content, trace } = draft;
+    const inspection = inspect(content.content());
+    if (inspection.fault !== null) return inspection.fault;
+    const receivedAtMs = this.clock.wallMs();
+    const { hostname } = this.settings;
+    let fields = receivedField(hostname, trace, receivedAtMs);
+    if (!inspection.hasMessageId) fields += messageIdField(hostname, receivedAtMs, this.random);
+    if (!inspection.hasDate) fields += dateField(receivedAtMs);
+    if (!inspection.hasHeader) fields += '\r\n';
+    content.prepend(fields);
+    const asciiAddresses =
+      (draft.reversePath?.ascii ?? true) && draft.recipients.every((mailbox) => mailbox.ascii);
+    return {
+      envelope: {
+        reversePath: draft.reversePath?.address ?? '',
+        recipients: draft.recipients.map(toRecipient),
+        body: inspection.body,
+        // Asked of the next hop only where something needs it (RFC 6531 §3.2), so that an all-ASCII
+        // message from a client that always says SMTPUTF8 still reaches everyone.
+        smtpUtf8: draft.mayUseUtf8 && !(asciiAddresses && inspection.headerAscii),
+      },
+      content: content.content(),
+      receivedAtMs,
+      origin: draft.origin,
+    };
+  }
+
+  /** @returns the id of the message, durable by then; rejects as {@link IntakeDeps.accept} does */
+  async submit(submission: Submission, door: Draft['door']): Promise<MessageId> {
+    const id = await this.#accept(submission);
+    this.counters.accepted[door] += 1;
+    this.counters.recipients += submission.envelope.recipients.length;
+    this.counters.octets += submission.content.length;
+    return id;
+  }
+}

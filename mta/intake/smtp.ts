@@ -1,0 +1,120 @@
+/**
+ * Owns the SMTP door: listeners, the sessions behind them, their number and their time-outs.
+ *
+ * smtp-server is not used: it waits 100 ms before each greeting, cannot take quoted local parts, rewrites
+ * domains, merges recipients that differ in case, takes bare LF for the end of a command, and fixes one
+ * enhanced status code per reply code.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
+import type { Timer } from '../../runtime/clock.ts';
+import type { Endpoint } from '../../runtime/settings.ts';
+import type { Intake } from './intake.ts';
+import { Session, type SessionHost } from './session.ts';
+
+/** How late a time-out may be noticed. */
+export const SWEEP_MS = 5_000;
+/** Connections the kernel holds for us; Linux cuts it to net.core.somaxconn. */
+const BACKLOG = 4096;
+
+export class SmtpDoor implements SessionHost {
+  readonly intake: Intake;
+  readonly secureContext: SecureContext | null;
+  readonly #sessions = new Set<Session>();
+  readonly #servers: Server[] = [];
+  #sweep: Timer | null = null;
+  /** Called when the last session has ended, once we are stopping. */
+  #onEmpty: (() => void) | null = null;
+
+  /** @param secureContext offers STARTTLS; null does not */
+  constructor(intake: Intake, secureContext: SecureContext | null) {
+    this.intake = intake;
+    this.secureContext = secureContext;
+  }
+
+  /**
+   * @returns the addresses bound, in order; port 0 has become the system's choice
+   * @throws the system's error (EADDRINUSE, EACCES, …); then nothing stays bound
+   */
+  async listen(endpoints: readonly Endpoint[]): Promise<Endpoint[]> {
+    const bound: Endpoint[] = [];
+    try {
+      for (const endpoint of endpoints) bound.push(await this.#bind(endpoint));
+    } catch (error) {
+      for (const server of this.#servers.splice(0)) server.close();
+      throw error;
+    }
+    this.#scheduleSweep();
+    return bound;
+  }
+
+  /**
+   * Takes no new connection, sends idle clients away with 421, and gives transactions under way so long
+   * to finish; then cuts what is left. Resolves when every connection is gone; idempotent.
+   */
+  async stop(withinMs: number): Promise<void> {
+    this.intake.draining = true;
+    for (const server of this.#servers.splice(0)) server.close();
+    for (const session of this.#sessions) session.drain();
+    if (this.#sessions.size > 0) {
+      const cut = this.intake.clock.after(withinMs, () => {
+        for (const session of this.#sessions) session.destroy();
+      });
+      await new Promise<void>((resolve) => {
+        const previous = this.#onEmpty;
+        this.#onEmpty = () => {
+          previous?.();
+          resolve();
+        };
+      });
+      cut.cancel();
+    }
+    this.#sweep?.cancel();
+    this.#sweep = null;
+  }
+
+  onSessionEnd(session: Session): void {
+    this.#sessions.delete(session);
+    this.intake.counters.clients = this.#sessions.size;
+    if (this.#sessions.size === 0) this.#onEmpty?.();
+  }
+
+  #bind(endpoint: Endpoint): Promise<Endpoint> {
+    // allowHalfOpen: a client may close its side behind its last command and still wants the reply.
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+      this.#admit(socket),
+    );
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: endpoint.address, port: endpoint.port, backlog: BACKLOG }, () => {
+        server.off('error', reject);
+        server.on('error', (error) => this.intake.log.error({ error }, 'smtp listener failed'));
+        this.#servers.push(server);
+        const address = server.address();
+        const port = typeof address === 'object' && address !== null ? address.port : endpoint.port;
+        resolve({ address: endpoint.address, port });
+      });
+    });
+  }
+
+  #admit(socket: Socket): void {
+    const { counters, settings } = this.intake;
+    if (this.#sessions.size >= settings.smtp_clients) {
+      this.intake.refuse('clients');
+      socket.on('error', () => undefined);
+      socket.end(`421 4.3.2 too many connections (bound smtp_clients)\r\n`, () => socket.destroy());
+      return;
+    }
+    counters.connections += 1;
+    this.#sessions.add(new Session(this, socket));
+    counters.clients = this.#sessions.size;
+  }
+
+  #scheduleSweep(): void {
+    this.#sweep = this.intake.clock.after(SWEEP_MS, () => {
+      const nowMs = this.intake.clock.monotonicMs();
+      for (const session of this.#sessions) session.checkTimeouts(nowMs);
+      this.#scheduleSweep();
+    });
+  }
+}
