@@ -1,0 +1,89 @@
+/**
+ * One message on its way out: read, checked against its checksum, and leased. A damaged one goes to
+ * quarantine instead, and costs nobody else anything.
+ */
+import { crc32 } from 'node:zlib';
+import type Database from 'better-sqlite3';
+import type { Body, MessageId } from '../envelope.ts';
+import type { Leases } from './leases.ts';
+import { reasonOf } from './reason.ts';
+import type { LeasedMessage } from './spool.ts';
+import type { DueRow } from './walker.ts';
+
+/** Why a message cannot be handed out. */
+export type Damage = 'content missing' | 'content unreadable' | 'checksum mismatch';
+
+/** A recipient's row, and the domain it belongs to. */
+export interface RecipientRow extends DueRow {
+  readonly domain: string;
+}
+
+export interface MessageRow {
+  readonly reverse_path: string;
+  readonly body: Body;
+  readonly smtp_utf8: number;
+  readonly received_ms: number;
+  /** As accepted. */
+  readonly recipients: number;
+  readonly content_crc32: number;
+  readonly content: Buffer;
+}
+
+/** Takes a message out of the way: afterwards its rows are gone, or leased. */
+export type Quarantine = (message: MessageId, damage: Damage) => void;
+
+export class Handout {
+  readonly #leases: Leases;
+  readonly #quarantine: Quarantine;
+  readonly #select: Database.Statement<[MessageId], MessageRow>;
+
+  constructor(db: Database.Database, leases: Leases, quarantine: Quarantine) {
+    this.#leases = leases;
+    this.#quarantine = quarantine;
+    this.#select = db.prepare(
+      `SELECT reverse_path, body, smtp_utf8, received_ms, recipients, content_crc32, content
+       FROM messages WHERE id = ?`,
+    );
+  }
+
+  /** @returns null when it was damaged, and went to quarantine */
+  read(message: MessageId): MessageRow | null {
+    const row = this.#readRow(message);
+    if (typeof row !== 'string') return row;
+    this.#quarantine(message, row);
+    return null;
+  }
+
+  /** Leases the rows, all of this message and none leased. */
+  hold(message: MessageId, row: MessageRow, rows: readonly RecipientRow[]): LeasedMessage {
+    return {
+      message,
+      reversePath: row.reverse_path,
+      body: row.body,
+      smtpUtf8: row.smtp_utf8 === 1,
+      receivedAtMs: row.received_ms,
+      content: row.content,
+      recipients: rows.map((recipient) => {
+        const { n: index, domain, address, attempts, due_ms: dueMs } = recipient;
+        this.#leases.take(message, { index, domain, dueMs });
+        const reason = reasonOf(recipient, row.received_ms);
+        return { index, address, domain, attempts, reason };
+      }),
+    };
+  }
+
+  #readRow(message: MessageId): MessageRow | Damage {
+    let row: MessageRow | undefined;
+    try {
+      row = this.#select.get(message);
+    } catch (error) {
+      // A damaged page concerns the messages on it; every other error is the caller's.
+      if (error instanceof Error && 'code' in error && error.code === 'SQLITE_CORRUPT') {
+        return 'content unreadable';
+      }
+      throw error;
+    }
+    if (row === undefined) return 'content missing';
+    return crc32(row.content) === row.content_crc32 ? row : 'checksum mismatch';
+  }
+}

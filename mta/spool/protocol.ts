@@ -1,0 +1,85 @@
+/**
+ * What the mta's thread and the spool's thread say to each other: a batch of requests, answered by one
+ * reply with an answer for each, in order. One batch is under way at a time.
+ */
+import type { MessageId, Submission } from '../envelope.ts';
+import type {
+  DomainDue,
+  ExpiryRequest,
+  Lease,
+  LeasedMessage,
+  LeaseRequest,
+  ListRequest,
+  QueuedRecipient,
+  Settlement,
+  SpoolCounts,
+} from './spool.ts';
+import type { StoreTrouble } from './trouble.ts';
+
+/** Operation → what it asks and what it yields. */
+export interface Operations {
+  append: { asks: Submission; yields: MessageId };
+  settle: {
+    asks: { settlements: readonly Settlement[]; notices: readonly Submission[] };
+    yields: readonly MessageId[];
+  };
+  lease: { asks: LeaseRequest; yields: Lease };
+  leaseExpired: { asks: ExpiryRequest; yields: readonly LeasedMessage[] };
+  domains: { asks: { after: string | null; limit: number }; yields: readonly DomainDue[] };
+  inspect: { asks: MessageId; yields: readonly QueuedRecipient[] };
+  list: { asks: ListRequest; yields: ListPage };
+  counts: { asks: null; yields: SpoolCounts };
+  /** Tries whether the trouble is over. */
+  probe: { asks: null; yields: null };
+  /** Commits, checkpoints and closes; the last request of all. */
+  close: { asks: null; yields: null };
+}
+
+export type Operation = keyof Operations;
+
+export type Request = {
+  [Op in Operation]: { readonly op: Op; readonly asks: Operations[Op]['asks'] };
+}[Operation];
+
+/** A bounded part of a listing; `resume` is where to look on, null at the end. */
+export interface ListPage {
+  readonly rows: readonly QueuedRecipient[];
+  readonly resume: ListRequest['after'];
+}
+
+export interface Batch {
+  readonly sequence: number;
+  /** Wall milliseconds. */
+  readonly nowMs: number;
+  readonly requests: readonly Request[];
+}
+
+export type Answer =
+  | { readonly ok: true; readonly value: unknown }
+  /** trouble is null for a mistake of ours, which is no trouble of storage. */
+  | { readonly ok: false; readonly trouble: StoreTrouble | null; readonly message: string };
+
+/** A line for the log, which the spool's thread does not have. */
+export interface Incident {
+  readonly level: 'info' | 'warn' | 'error';
+  readonly fields: object;
+  readonly message: string;
+}
+
+export interface Standing {
+  readonly trouble: StoreTrouble;
+  readonly message: string;
+}
+
+export interface BatchReply {
+  readonly sequence: number;
+  readonly answers: readonly Answer[];
+  /** Why appends are refused from here on, or null. */
+  readonly standing: Standing | null;
+  readonly incidents: readonly Incident[];
+}
+
+export interface WorkerSetup {
+  readonly folder: string;
+  readonly reserveBytes: number;
+}

@@ -1,0 +1,219 @@
+/**
+ * The database file: where it lives, how it is opened, and which tables it has.
+ *
+ * Invariants
+ * - One process has the file, and with an exclusive lock: a second one is refused.
+ * - A commit has reached the disk when COMMIT returns (WAL, synchronous FULL); the folder's own entry
+ *   is synced when the file is made.
+ * - A file of a newer schema, or of another program, is left as it is.
+ * - A file that is no database any more is moved to quarantine/, never deleted.
+ */
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import Database from 'better-sqlite3';
+import type { Incident } from './protocol.ts';
+import { StoreFault, troubleOf } from './trouble.ts';
+
+export const DATABASE_FILE = 'spool.sqlite';
+const OWNER_FILE = 'owner.pid';
+const QUARANTINE_FOLDER = 'quarantine';
+const FOLDER_MODE = 0o700;
+
+/** "PsSp": marks the file as ours. */
+const APPLICATION_ID = 0x5073_5370;
+const SCHEMA_VERSION = 1;
+
+/** Of 4 to 64 KiB, 8 KiB cost least CPU for 10 KB messages: one overflow page, and index pages stay small. */
+export const PAGE_OCTETS = 8192;
+/** Bound on SQLite's page cache. */
+const CACHE_OCTETS_MAX = 48 * 1_048_576;
+/** The log is copied into the file when it has grown to this; larger ones fsync less often. */
+const CHECKPOINT_OCTETS = 32 * 1_048_576;
+/** Room that the log may keep on disk between checkpoints. */
+export const LOG_OCTETS_KEPT = 64 * 1_048_576;
+
+const TABLES = `
+  CREATE TABLE messages (
+    id             INTEGER PRIMARY KEY,
+    reverse_path   TEXT NOT NULL,
+    body           TEXT NOT NULL,
+    smtp_utf8      INTEGER NOT NULL,
+    received_ms    INTEGER NOT NULL,
+    origin         TEXT NOT NULL,
+    recipients     INTEGER NOT NULL, -- as accepted; not counted down
+    content_octets INTEGER NOT NULL,
+    content_crc32  INTEGER NOT NULL,
+    content        BLOB NOT NULL     -- last, so that the other columns are read without it
+  );
+  CREATE TABLE recipients (
+    message         INTEGER NOT NULL,
+    n               INTEGER NOT NULL,
+    domain          TEXT NOT NULL,
+    address         TEXT NOT NULL,
+    due_ms          INTEGER NOT NULL,
+    attempts        INTEGER NOT NULL,
+    reason_code     TEXT,            -- NULL until the first attempt ends
+    reason_text     TEXT,
+    reason_since_ms INTEGER,
+    PRIMARY KEY (message, n)
+  ) WITHOUT ROWID;
+  -- The primary key follows implicitly: (domain, due_ms, message, n).
+  CREATE INDEX recipients_due ON recipients (domain, due_ms);
+  CREATE TABLE state (
+    only        INTEGER PRIMARY KEY CHECK (only = 1),
+    last_id     INTEGER NOT NULL,    -- no id up to this one is given again
+    messages    INTEGER NOT NULL,
+    recipients  INTEGER NOT NULL,
+    quarantined INTEGER NOT NULL
+  );
+  INSERT INTO state VALUES (1, 0, 0, 0, 0);
+`;
+
+/**
+ * Opens the spool of a folder, making folder and file where they are missing.
+ *
+ * @param nowMs wall time, names what is moved to quarantine
+ * @throws StoreFault, or an error of SQLite or the file system that troubleOf() knows
+ */
+export function openDatabase(
+  folder: string,
+  nowMs: number,
+  report: (incident: Incident) => void,
+): Database.Database {
+  makeFolder(folder);
+  accessSync(folder, constants.W_OK | constants.X_OK);
+  try {
+    return openFile(folder);
+  } catch (error) {
+    if (troubleOf(error) !== 'corrupt') throw error;
+    const target = moveAside(folder, nowMs);
+    report({
+      level: 'error',
+      fields: { folder, target, cause: String(error) },
+      message: 'the spool database is damaged; moved it to quarantine and began an empty one',
+    });
+    return openFile(folder);
+  }
+}
+
+/** @returns the folder for what is damaged, made when it is missing */
+export function quarantineFolder(folder: string): string {
+  const path = join(folder, QUARANTINE_FOLDER);
+  makeFolder(path);
+  return path;
+}
+
+/** Makes names in a folder survive power loss. */
+export function syncFolder(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function openFile(folder: string): Database.Database {
+  const path = join(folder, DATABASE_FILE);
+  const isNew = !existsSync(path);
+  const db = new Database(path, { timeout: 0 });
+  try {
+    db.pragma('locking_mode = EXCLUSIVE');
+    const version = checkIdentity(db, path);
+    // Both only take effect on an empty file.
+    db.pragma(`page_size = ${PAGE_OCTETS}`);
+    db.pragma('auto_vacuum = INCREMENTAL');
+    db.pragma('journal_mode = WAL');
+    db.pragma('synchronous = FULL');
+    db.pragma(`wal_autocheckpoint = ${CHECKPOINT_OCTETS / PAGE_OCTETS}`);
+    db.pragma(`journal_size_limit = ${LOG_OCTETS_KEPT}`);
+    db.pragma(`cache_size = ${-CACHE_OCTETS_MAX / 1024}`);
+    db.pragma('cell_size_check = ON');
+    if (version === 0) createTables(db);
+    // Takes the lock now, rather than when the first message comes.
+    db.exec('BEGIN IMMEDIATE; COMMIT');
+    if (isNew) syncFolder(folder);
+  } catch (error) {
+    db.close();
+    throw troubleOf(error) === 'in-use' ? inUse(folder) : error;
+  }
+  nameOwner(folder);
+  return db;
+}
+
+/** @returns the schema's version, 0 when the file is empty */
+function checkIdentity(db: Database.Database, path: string): number {
+  const applicationId = db.pragma('application_id', { simple: true });
+  const version = Number(db.pragma('user_version', { simple: true }));
+  const tables = db.prepare('SELECT count(*) FROM sqlite_schema').pluck().get();
+  if (applicationId === 0 && version === 0 && tables === 0) return 0;
+  if (applicationId !== APPLICATION_ID) {
+    throw new StoreFault('incompatible', `${path} is the database of another program`);
+  }
+  if (version > SCHEMA_VERSION) {
+    throw new StoreFault(
+      'incompatible',
+      `${path} has schema ${version}, this program knows up to ${SCHEMA_VERSION}: use the program that wrote it, or a newer one`,
+    );
+  }
+  return version;
+}
+
+function createTables(db: Database.Database): void {
+  db.transaction(() => {
+    db.exec(TABLES);
+    db.pragma(`application_id = ${APPLICATION_ID}`);
+    db.pragma(`user_version = ${SCHEMA_VERSION}`);
+  }).immediate();
+}
+
+function makeFolder(path: string): void {
+  const first = mkdirSync(path, { recursive: true, mode: FOLDER_MODE });
+  if (first !== undefined) syncFolder(dirname(first));
+}
+
+/** For {@link inUse} of others; the lock itself is SQLite's. */
+function nameOwner(folder: string): void {
+  try {
+    writeFileSync(join(folder, OWNER_FILE), `${process.pid}\n`);
+  } catch {
+    // A full disk must not keep the queue from being worked off.
+  }
+}
+
+/** The holder of the lock wrote its process id after it got the lock. */
+function inUse(folder: string): StoreFault {
+  let pid = '';
+  try {
+    pid = readFileSync(join(folder, OWNER_FILE), 'latin1').trim();
+  } catch {
+    // Without the file the holder stays unnamed.
+  }
+  const holder = /^\d{1,10}$/.test(pid) ? `process ${pid}` : 'another process';
+  return new StoreFault('in-use', `spool ${folder} is in use by ${holder}`);
+}
+
+/** @returns the folder that now has the damaged files */
+function moveAside(folder: string, nowMs: number): string {
+  const stamp = new Date(nowMs).toISOString().replaceAll(/[-:]/g, '');
+  const target = join(quarantineFolder(folder), `${DATABASE_FILE}-${stamp}`);
+  makeFolder(target);
+  for (const suffix of ['', '-wal', '-shm', '-journal']) {
+    const name = DATABASE_FILE + suffix;
+    if (existsSync(join(folder, name))) renameSync(join(folder, name), join(target, name));
+  }
+  syncFolder(target);
+  syncFolder(folder);
+  return target;
+}

@@ -1,0 +1,337 @@
+/**
+ * The embedded engine of {@link Spool}: this side collects requests into batches for the spool's own
+ * thread, where each batch is one commit.
+ *
+ * Invariants
+ * - One batch is under way at a time. What arrives meanwhile makes the next one, so batches grow with
+ *   load, and a lone message does not wait.
+ * - What waits is bounded: appendsWaitingMax, appendOctetsWaitingMax; beyond them appends are refused.
+ * - While trouble() is not null appends are refused here, and the thread is asked once a second whether
+ *   the trouble is over.
+ */
+import { strict as assert } from 'node:assert';
+import { Worker } from 'node:worker_threads';
+import type { Clock, Timer } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
+import type { MessageId, Submission } from '../envelope.ts';
+import { SpoolUnavailable } from '../errors.ts';
+import type {
+  Batch,
+  BatchReply,
+  Operation,
+  Operations,
+  Request,
+  Standing,
+  WorkerSetup,
+} from './protocol.ts';
+import type {
+  DomainDue,
+  ExpiryRequest,
+  Lease,
+  LeasedMessage,
+  LeaseRequest,
+  ListRequest,
+  QueuedRecipient,
+  Settlement,
+  Spool,
+  SpoolCounts,
+  WaitReason,
+} from './spool.ts';
+import { asSpoolTrouble, REMEDY, type StoreTrouble } from './trouble.ts';
+
+/** Appends in one commit: beyond this a larger batch saves little, and others would wait. */
+const BATCH_APPENDS_MAX = 256;
+/** Octets of content in one commit; the first append goes whatever its size. */
+const BATCH_OCTETS_MAX = 16 * 1_048_576;
+/** Leases, settlements and look-ups in one batch. */
+const BATCH_ERRANDS_MAX = 64;
+/** Appends not yet answered; intake has its own, lower bounds. */
+const APPENDS_WAITING_MAX = 16_384;
+const APPEND_OCTETS_WAITING_MAX = 512 * 1_048_576;
+/** How often trouble is looked at. */
+const PROBE_MS = 1_000;
+/** The thread may take so long over its last commit and checkpoint. */
+const CLOSE_MS = 30_000;
+
+export interface SqliteSpoolOptions {
+  /** Made when it is missing. */
+  readonly folder: string;
+  /** Disk space to keep free, octets; below it nothing is appended. */
+  readonly reserveBytes: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * Opens the spool of a folder. Never throws for what may pass: when the folder cannot be used yet,
+ * trouble() says why, and the spool opens as soon as it can.
+ */
+export async function openSqliteSpool(options: SqliteSpoolOptions): Promise<Spool> {
+  const spool = new SqliteSpool(options);
+  await spool.probe();
+  return spool;
+}
+
+interface Waiting {
+  readonly request: Request;
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+class SqliteSpool implements Spool {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #folder: string;
+  readonly #worker: Worker;
+  #appends: Waiting[] = [];
+  #errands: Waiting[] = [];
+  #underWay: Waiting[] = [];
+  #appendOctets = 0;
+  #sequence = 0;
+  #isScheduled = false;
+  #trouble: { readonly standing: Standing; readonly reason: WaitReason } | null = null;
+  #probeTimer: Timer | null = null;
+  #closing: Promise<void> | null = null;
+  /** Set when the thread is gone: then nothing is ever sent again. */
+  #ended: Standing | null = null;
+
+  constructor({ folder, reserveBytes, clock, log }: SqliteSpoolOptions) {
+    this.#folder = folder;
+    this.#clock = clock;
+    this.#log = log;
+    const setup: WorkerSetup = { folder, reserveBytes };
+    this.#worker = new Worker(new URL('./sqlite-worker.ts', import.meta.url), {
+      name: 'spool',
+      workerData: setup,
+    });
+    this.#worker.on('message', (reply: BatchReply) => this.#onReply(reply));
+    this.#worker.on('error', (error) => this.#onEnd(`the thread of the spool failed: ${error}`));
+    this.#worker.on('exit', () => this.#onEnd('the thread of the spool has ended'));
+  }
+
+  append(submission: Submission): Promise<MessageId> {
+    const refusal = this.#refusalOf(submission);
+    if (refusal !== null) return Promise.reject(refusal);
+    this.#appendOctets += submission.content.length;
+    return this.#ask('append', submission);
+  }
+
+  lease(request: LeaseRequest): Promise<Lease> {
+    return this.#ask('lease', request);
+  }
+
+  leaseExpired(request: ExpiryRequest): Promise<readonly LeasedMessage[]> {
+    return this.#ask('leaseExpired', request);
+  }
+
+  settle(
+    settlements: readonly Settlement[],
+    notices: readonly Submission[],
+  ): Promise<readonly MessageId[]> {
+    for (const notice of notices) assertSound(notice);
+    return this.#ask('settle', { settlements, notices });
+  }
+
+  domains(afterDomain: string | null, limit: number): Promise<readonly DomainDue[]> {
+    return this.#ask('domains', { after: afterDomain, limit });
+  }
+
+  inspect(message: MessageId): Promise<readonly QueuedRecipient[]> {
+    return this.#ask('inspect', message);
+  }
+
+  async list({ domain, after, limit }: ListRequest): Promise<readonly QueuedRecipient[]> {
+    const rows: QueuedRecipient[] = [];
+    let from = after;
+    do {
+      const page = await this.#ask('list', { domain, after: from, limit: limit - rows.length });
+      rows.push(...page.rows);
+      from = page.resume;
+    } while (from !== null && rows.length < limit);
+    return rows;
+  }
+
+  counts(): Promise<SpoolCounts> {
+    return this.#ask('counts', null);
+  }
+
+  trouble(): WaitReason | null {
+    return this.#trouble?.reason ?? null;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async probe(): Promise<void> {
+    this.#probeTimer = null;
+    await this.#ask('probe', null).catch(() => undefined);
+  }
+
+  async #close(): Promise<void> {
+    this.#probeTimer?.cancel();
+    let timer: Timer | null = null;
+    const late = new Promise<void>((resolve) => {
+      timer = this.#clock.after(CLOSE_MS, resolve);
+    });
+    await Promise.race([this.#enqueue('close', null).catch(() => undefined), late]);
+    (timer as Timer | null)?.cancel();
+    await this.#worker.terminate();
+  }
+
+  #ask<Op extends Operation>(
+    op: Op,
+    asks: Operations[Op]['asks'],
+  ): Promise<Operations[Op]['yields']> {
+    if (this.#closing !== null) {
+      return Promise.reject(new SpoolUnavailable('closed', 'the spool is being closed'));
+    }
+    return this.#enqueue(op, asks);
+  }
+
+  #enqueue<Op extends Operation>(
+    op: Op,
+    asks: Operations[Op]['asks'],
+  ): Promise<Operations[Op]['yields']> {
+    if (this.#ended !== null) {
+      return Promise.reject(unavailable(this.#ended.trouble, this.#ended.message));
+    }
+    return new Promise<Operations[Op]['yields']>((resolve, reject) => {
+      const waiting = {
+        request: { op, asks } as Request,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+      };
+      (op === 'append' ? this.#appends : this.#errands).push(waiting);
+      this.#schedule();
+    });
+  }
+
+  /** At the end of this turn of the loop, so that what arrives in it shares a commit. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#underWay.length > 0) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#send();
+    });
+  }
+
+  #send(): void {
+    if (this.#ended !== null || this.#underWay.length > 0) return;
+    const errands = this.#errands.splice(0, BATCH_ERRANDS_MAX);
+    // Appends handed in before close() are committed by it: it goes with the last of them.
+    const isLast = this.#appends.length <= BATCH_APPENDS_MAX;
+    const closeAt = errands.findIndex(({ request }) => request.op === 'close');
+    const held = closeAt >= 0 && !isLast ? errands.splice(closeAt) : [];
+    this.#errands.unshift(...held);
+    const appends = this.#appends.splice(0, this.#appendsInBatch());
+    this.#underWay = [...errands, ...appends];
+    if (this.#underWay.length === 0) return;
+    this.#sequence += 1;
+    const batch: Batch = {
+      sequence: this.#sequence,
+      nowMs: this.#clock.wallMs(),
+      requests: this.#underWay.map(({ request }) => request),
+    };
+    this.#worker.postMessage(batch);
+  }
+
+  #appendsInBatch(): number {
+    let octets = 0;
+    let count = 0;
+    for (const { request } of this.#appends) {
+      if (count === BATCH_APPENDS_MAX) break;
+      octets += octetsOf(request);
+      if (count > 0 && octets > BATCH_OCTETS_MAX) break;
+      count += 1;
+    }
+    return count;
+  }
+
+  #onReply({ sequence, answers, standing, incidents }: BatchReply): void {
+    assert.equal(sequence, this.#sequence, 'replies come in order');
+    for (const { level, fields, message } of incidents) this.#log[level](fields, message);
+    const answered = this.#underWay;
+    this.#underWay = [];
+    this.#stand(standing);
+    for (const [at, { request, resolve, reject }] of answered.entries()) {
+      this.#appendOctets -= octetsOf(request);
+      const answer = answers[at]!;
+      if (answer.ok) resolve(answer.value);
+      else if (answer.trouble === null) reject(new Error(answer.message));
+      else reject(unavailable(answer.trouble, answer.message));
+    }
+    if (this.#appends.length > 0 || this.#errands.length > 0) this.#schedule();
+  }
+
+  #stand(standing: Standing | null): void {
+    const before = this.#trouble;
+    if (standing === null) {
+      this.#trouble = null;
+      if (before !== null) this.#log.info({ folder: this.#folder }, 'the spool takes mail again');
+      return;
+    }
+    if (this.#closing === null) {
+      this.#probeTimer ??= this.#clock.after(PROBE_MS, () => void this.probe());
+    }
+    if (before?.standing.trouble === standing.trouble) return;
+    const { trouble, message } = standing;
+    const text = `${message}; to end this: ${REMEDY[trouble]}`;
+    const sinceMs = this.#clock.wallMs();
+    this.#trouble = { standing, reason: { code: `spool-${trouble}`, text, sinceMs } };
+    if (this.#closing === null) {
+      this.#log.error({ folder: this.#folder, trouble }, `the spool takes no mail: ${text}`);
+    }
+  }
+
+  #refusalOf(submission: Submission): Error | null {
+    assertSound(submission);
+    if (this.#trouble !== null) {
+      const { standing, reason } = this.#trouble;
+      return unavailable(standing.trouble, reason.text);
+    }
+    const waits = this.#appends.length + this.#underWay.length;
+    if (
+      waits < APPENDS_WAITING_MAX &&
+      this.#appendOctets + submission.content.length <= APPEND_OCTETS_WAITING_MAX
+    ) {
+      return null;
+    }
+    return unavailable(
+      'busy',
+      `${waits} messages with ${this.#appendOctets} octets wait to be written`,
+    );
+  }
+
+  /** The thread is gone. After close() that is what was wanted; else mail waits for a restart. */
+  #onEnd(message: string): void {
+    if (this.#ended !== null) return;
+    const standing: Standing = { trouble: 'closed', message };
+    this.#ended = standing;
+    this.#probeTimer?.cancel();
+    this.#stand(standing);
+    const lost = [...this.#underWay, ...this.#errands, ...this.#appends];
+    this.#underWay = [];
+    this.#errands = [];
+    this.#appends = [];
+    for (const { reject } of lost) reject(new SpoolUnavailable('closed', message));
+  }
+}
+
+const unavailable = (trouble: StoreTrouble, message: string): SpoolUnavailable =>
+  new SpoolUnavailable(asSpoolTrouble(trouble), message);
+
+const octetsOf = ({ op, asks }: Request): number => (op === 'append' ? asks.content.length : 0);
+
+/** Our own callers' duty: somebody to deliver to, and each recipient once. */
+function assertSound({ envelope }: Submission): void {
+  let last = -1;
+  for (const { index, domain } of envelope.recipients) {
+    assert(index > last, 'recipients are in order of index');
+    assert(domain !== '', 'every recipient has a domain');
+    last = index;
+  }
+  assert(last >= 0, 'a message has recipients');
+}

@@ -1,0 +1,176 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { MESSAGE_EPOCH_MS, MESSAGES_PER_MS } from '../../../mta/envelope.ts';
+import type { Spool } from '../../../mta/spool/spool.ts';
+import { ManualClock } from '../../support/clock.ts';
+import { type Folder, scratchFolder } from '../../support/scratch.ts';
+import { addressesOf, leaseOf, openAt, START_MS, submission } from './fixture.ts';
+
+let folder: Folder;
+let spool: Spool;
+beforeEach(async () => {
+  folder = await scratchFolder('spool');
+  spool = await openAt(folder.path);
+});
+afterEach(async () => {
+  await spool.close();
+  await folder.remove();
+});
+
+const key = (message: number, index = 0) => ({ message, index });
+const reason = { code: 'greylisted', text: '450 later', sinceMs: START_MS + 1 };
+
+describe('life of a message', () => {
+  test('appended, leased with everything that was handed in, settled, gone', async () => {
+    const id = await spool.append(submission(['a@x.example'], { content: 'Über\r\n' }));
+    expect(id).toBe((START_MS - MESSAGE_EPOCH_MS) * MESSAGES_PER_MS);
+    expect(await spool.counts()).toEqual({ messages: 1, queued: 1, leased: 0, quarantined: 0 });
+
+    const { messages, nextDueMs } = await spool.lease(leaseOf(['x.example']));
+    expect(messages).toEqual([
+      {
+        message: id,
+        reversePath: 'from@sender.example.net',
+        body: '7bit',
+        smtpUtf8: false,
+        receivedAtMs: START_MS,
+        content: new Uint8Array(Buffer.from('Über\r\n')),
+        recipients: [
+          {
+            index: 0,
+            address: 'a@x.example',
+            domain: 'x.example',
+            attempts: 0,
+            reason: { code: 'new', text: 'not tried yet', sinceMs: START_MS },
+          },
+        ],
+      },
+    ]);
+    expect(nextDueMs).toEqual(new Map([['x.example', null]]));
+    expect(await spool.counts()).toEqual({ messages: 1, queued: 0, leased: 1, quarantined: 0 });
+
+    expect(await spool.settle([{ key: key(id), kind: 'done' }], [])).toEqual([]);
+    expect(await spool.counts()).toEqual({ messages: 0, queued: 0, leased: 0, quarantined: 0 });
+    expect(await spool.inspect(id)).toEqual([]);
+  });
+
+  test('a deferred recipient waits for its time, with attempts and reason kept', async () => {
+    const id = await spool.append(submission(['a@x.example']));
+    await spool.lease(leaseOf(['x.example']));
+    const dueMs = START_MS + 60_000;
+    await spool.settle([{ key: key(id), kind: 'deferred', dueMs, attempts: 1, reason }], []);
+    for (const step of [
+      { nowMs: START_MS, leased: [], next: dueMs },
+      { nowMs: dueMs - 1, leased: [], next: dueMs },
+      { nowMs: dueMs, leased: [['a@x.example']], next: null },
+    ]) {
+      const lease = await spool.lease(leaseOf(['x.example'], { nowMs: step.nowMs }));
+      expect(addressesOf(lease.messages)).toEqual(step.leased);
+      expect(lease.nextDueMs.get('x.example')).toBe(step.next);
+    }
+    expect(await spool.inspect(id)).toEqual([
+      {
+        message: id,
+        index: 0,
+        address: 'a@x.example',
+        domain: 'x.example',
+        reversePath: 'from@sender.example.net',
+        receivedAtMs: START_MS,
+        dueMs,
+        attempts: 1,
+        leased: true,
+        contentOctets: 25,
+        reason,
+      },
+    ]);
+  });
+
+  test('a released recipient is due as before', async () => {
+    const id = await spool.append(submission(['a@x.example']));
+    await spool.lease(leaseOf(['x.example']));
+    expect((await spool.lease(leaseOf(['x.example']))).messages).toEqual([]);
+    await spool.settle([{ key: key(id), kind: 'released' }], []);
+    const again = await spool.lease(leaseOf(['x.example']));
+    expect(again.messages[0]?.recipients[0]).toMatchObject({
+      attempts: 0,
+      reason: { code: 'new' },
+    });
+  });
+
+  test('notices are kept in the commit that settles', async () => {
+    const id = await spool.append(submission(['a@x.example']));
+    await spool.lease(leaseOf(['x.example']));
+    const notice = submission(['from@sender.example.net'], { reversePath: '', content: 'DSN\r\n' });
+    const ids = await spool.settle([{ key: key(id), kind: 'done' }], [notice, notice]);
+    expect(ids).toEqual([id + 1, id + 2]);
+    const { messages } = await spool.lease(leaseOf(['sender.example.net']));
+    expect(messages.map(({ message, reversePath }) => [message, reversePath])).toEqual([
+      [id + 1, ''],
+      [id + 2, ''],
+    ]);
+  });
+
+  test('what is not leased cannot be settled', async () => {
+    const id = await spool.append(submission(['a@x.example']));
+    await spool.settle([{ key: key(id), kind: 'done' }], []);
+    expect((await spool.counts()).queued).toBe(1);
+  });
+
+  test('settling twice changes nothing', async () => {
+    const id = await spool.append(submission(['a@x.example', 'b@x.example']));
+    await spool.lease(leaseOf(['x.example']));
+    await spool.settle([{ key: key(id), kind: 'done' }], []);
+    await spool.settle([{ key: key(id), kind: 'done' }], []);
+    expect(await spool.counts()).toEqual({ messages: 1, queued: 0, leased: 1, quarantined: 0 });
+  });
+
+  test('two messages may be handed in with one content', async () => {
+    const one = submission(['a@x.example']);
+    await Promise.all([spool.append(one), spool.append(one)]);
+    const { messages } = await spool.lease(leaseOf(['x.example']));
+    expect(messages.map(({ content }) => content.length)).toEqual([25, 25]);
+  });
+});
+
+describe('ids', () => {
+  test('rise within a millisecond and when the clock goes back, also across a restart', async () => {
+    const other = await scratchFolder('spool');
+    const ids: number[] = [];
+    for (const wallMs of [START_MS, START_MS - 3_600_000, START_MS + 1]) {
+      const one = await openAt(other.path, { clock: new ManualClock(0, wallMs) });
+      for (let n = 0; n < 3; n += 1) {
+        const id = await one.append(submission(['a@x.example']));
+        ids.push(id);
+        await one.lease(leaseOf(['x.example']));
+        await one.settle([{ key: key(id), kind: 'done' }], []);
+      }
+      await one.close();
+    }
+    const first = (START_MS - MESSAGE_EPOCH_MS) * MESSAGES_PER_MS;
+    expect(ids.map((id) => id - first)).toEqual([0, 1, 2, 3, 4, 5, 4096, 4097, 4098]);
+    await other.remove();
+  });
+});
+
+describe('restart', () => {
+  test('keeps what is queued, and ends leases', async () => {
+    const id = await spool.append(submission(['a@x.example', 'b@y.example']));
+    await spool.lease(leaseOf(['x.example']));
+    await spool.close();
+    spool = await openAt(folder.path);
+    expect(await spool.counts()).toEqual({ messages: 1, queued: 2, leased: 0, quarantined: 0 });
+    expect((await spool.inspect(id)).map(({ leased }) => leased)).toEqual([false, false]);
+  });
+
+  test('what was handed in before close() is kept', async () => {
+    const appended = Array.from({ length: 1000 }, () => spool.append(submission(['a@x.example'])));
+    const closed = spool.close();
+    await Promise.all(appended);
+    await closed;
+    await expect(spool.append(submission(['a@x.example']))).rejects.toMatchObject({
+      code: 'MTA_SPOOL_UNAVAILABLE',
+      trouble: 'closed',
+    });
+    spool = await openAt(folder.path);
+    expect((await spool.counts()).messages).toBe(1000);
+  });
+});
