@@ -1,7 +1,9 @@
 /** Messages for tests of the resolver: names, sample records, and arbitrary names for properties. */
 import * as fc from 'fast-check';
 import { NAME_OCTETS_MAX } from '../../resolver/wire/constants.ts';
+import { parseQuery, QueryVerdict, QueryView } from '../../resolver/wire/message.ts';
 import { textToName } from '../../resolver/wire/names.ts';
+import { type QueryToWrite, writeQuery } from '../../resolver/wire/write.ts';
 
 /** So many times the same octet. */
 export const filled = (count: number, octet: number): number[] =>
@@ -30,3 +32,15 @@ export const anyName: fc.Arbitrary<Uint8Array> = fc
 export const plainNameText: fc.Arbitrary<string> = fc
   .array(fc.stringMatching(/^[a-zA-Z0-9_-]{1,20}$/), { minLength: 1, maxLength: 6 })
   .map((labels) => labels.join('.'));
+
+/** A query as a client sends it, and its view. */
+export function ask(
+  name: string,
+  type: number,
+  more: Partial<QueryToWrite> = {},
+): { query: Uint8Array; view: QueryView } {
+  const query = writeQuery({ id: 0x4242, name: wireName(name), type, ...more });
+  const view = new QueryView();
+  if (parseQuery(query, view) !== QueryVerdict.ok) throw new Error(`not a query: ${name}`);
+  return { query, view };
+}
