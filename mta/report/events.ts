@@ -1,0 +1,156 @@
+/**
+ * One record per outcome, as JSON lines: what became of every recipient, in the order it became so.
+ *
+ * Invariants
+ * - A record is one line: JSON escapes whatever control characters a peer may have sent.
+ * - Every recipient has one reception, then any number of deferrals, then one of delivery, bounce or
+ *   expiry.
+ */
+import type { Clock } from '../../runtime/clock.ts';
+import type { Reply } from '../disposition.ts';
+import {
+  formatMessageId,
+  formatRecipientId,
+  type MessageId,
+  type Submission,
+} from '../envelope.ts';
+
+/** Fields that every record has. Instants are wall milliseconds. */
+interface Common {
+  readonly atMs: number;
+  /** "1hzk3v8q2m0.3"; of a reception that of the message, "1hzk3v8q2m0". */
+  readonly id: string;
+  /** '' is the null reverse-path. */
+  readonly reversePath: string;
+}
+
+interface OfRecipient extends Common {
+  readonly recipient: string;
+  readonly domain: string;
+  /** Attempts that had ended before this one. */
+  readonly attempts: number;
+  /** From reception to this. */
+  readonly ageMs: number;
+}
+
+export type EventRecord =
+  | (Common & {
+      readonly event: 'reception';
+      readonly origin: string;
+      readonly recipients: readonly string[];
+      readonly octets: number;
+    })
+  | (OfRecipient & {
+      readonly event: 'delivery';
+      readonly host: string;
+      readonly reply: Reply;
+    })
+  | (OfRecipient & {
+      readonly event: 'deferral';
+      /** Stable; see WaitReason.code. */
+      readonly reason: string;
+      readonly text: string;
+      readonly dueMs: number;
+    })
+  | (OfRecipient & {
+      readonly event: 'bounce' | 'expiry';
+      readonly status: string;
+      readonly text: string;
+      /** null when DNS, age or we ourselves decided. */
+      readonly host: string | null;
+      readonly reply: Reply | null;
+    });
+
+/** Where lines go: a file stream, standard output, a test's array. Each ends with LF. */
+export interface EventSink {
+  write(line: string): unknown;
+}
+
+/** What records tell of a message; a leased message has it. */
+export interface EventMessage {
+  readonly message: MessageId;
+  readonly reversePath: string;
+  readonly receivedAtMs: number;
+}
+
+export interface EventRecipient {
+  readonly index: number;
+  readonly address: string;
+  readonly domain: string;
+  readonly attempts: number;
+}
+
+export interface EventFailure {
+  readonly recipient: EventRecipient;
+  readonly status: string;
+  readonly text: string;
+  readonly host: string | null;
+  readonly reply: Reply | null;
+  readonly expired: boolean;
+}
+
+export class Events {
+  readonly #sink: EventSink | null;
+  readonly #clock: Clock;
+
+  /** @param sink null when nobody wants events; then none is made */
+  constructor(sink: EventSink | null, clock: Clock) {
+    this.#sink = sink;
+    this.#clock = clock;
+  }
+
+  reception(message: MessageId, { envelope, content, origin }: Submission): void {
+    if (this.#sink === null) return;
+    this.#write({
+      event: 'reception',
+      atMs: this.#clock.wallMs(),
+      id: formatMessageId(message),
+      reversePath: envelope.reversePath,
+      origin,
+      recipients: envelope.recipients.map(({ address }) => address),
+      octets: content.length,
+    });
+  }
+
+  delivery(message: EventMessage, recipient: EventRecipient, host: string, reply: Reply): void {
+    if (this.#sink === null) return;
+    this.#write({ event: 'delivery', ...this.#common(message, recipient), host, reply });
+  }
+
+  deferral(
+    message: EventMessage,
+    recipient: EventRecipient,
+    reason: { readonly code: string; readonly text: string },
+    dueMs: number,
+  ): void {
+    if (this.#sink === null) return;
+    const { code, text } = reason;
+    const common = this.#common(message, recipient);
+    this.#write({ event: 'deferral', ...common, reason: code, text, dueMs });
+  }
+
+  /** A bounce, or an expiry when it was time that failed the recipient. */
+  bounce(message: EventMessage, failure: EventFailure): void {
+    if (this.#sink === null) return;
+    const { recipient, status, text, host, reply, expired } = failure;
+    const event = expired ? 'expiry' : 'bounce';
+    this.#write({ event, ...this.#common(message, recipient), status, text, host, reply });
+  }
+
+  #common(message: EventMessage, recipient: EventRecipient): OfRecipient {
+    const atMs = this.#clock.wallMs();
+    return {
+      atMs,
+      id: formatRecipientId({ message: message.message, index: recipient.index }),
+      reversePath: message.reversePath,
+      recipient: recipient.address,
+      domain: recipient.domain,
+      attempts: recipient.attempts,
+      ageMs: atMs - message.receivedAtMs,
+    };
+  }
+
+  #write(record: EventRecord): void {
+    this.#sink?.write(`${JSON.stringify(record)}\n`);
+  }
+}
