@@ -78,8 +78,14 @@ const cursor = new RecordCursor();
  *
  * @param response the datagram; copied, so that its buffer may be used again at once
  * @param nowMs monotonic
+ * @param upstream who sent it, for people
  */
-export function admit(response: Uint8Array, nowMs: number, limits: AdmissionLimits): Admission {
+export function admit(
+  response: Uint8Array,
+  nowMs: number,
+  limits: AdmissionLimits,
+  upstream: string | null = null,
+): Admission {
   const survey = surveyRecords(response);
   if (typeof survey === 'number') return { verdict: 'malformed', fault: survey };
   const storedAtMs = Math.floor(nowMs);
@@ -107,6 +113,7 @@ export function admit(response: Uint8Array, nowMs: number, limits: AdmissionLimi
     expiresAtMs,
     staleUntilMs: expiresAtMs + (isKept ? staleMsOf(kind, limits) : 0),
     extendedError: null,
+    upstream,
   };
   return isKept ? { verdict: 'keep', entry } : { verdict: 'pass', entry, reason: lifetime };
 }

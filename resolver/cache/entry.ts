@@ -39,6 +39,8 @@ export interface CacheEntry {
   readonly staleUntilMs: number;
   /** Why a failure failed; told to every client that has EDNS. */
   readonly extendedError: ExtendedError | null;
+  /** Who said so, such as "192.0.2.53:53"; null when nobody did. One string for all its entries. */
+  readonly upstream: string | null;
 }
 
 /** TTL of each expired record in a stale response (RFC 8767 §4). */
@@ -169,5 +171,6 @@ export function failureEntry(
     expiresAtMs,
     staleUntilMs: expiresAtMs,
     extendedError,
+    upstream: null,
   };
 }

@@ -43,6 +43,11 @@ export class CacheStore {
     return this.#failures.get(key);
   }
 
+  /** The answer or failure kept under the key, fresh or not, without counting as used. */
+  peek(key: string, what: 'answer' | 'failure'): CacheEntry | undefined {
+    return (what === 'answer' ? this.#answers : this.#failures).peek(key);
+  }
+
   /** Keeps an entry. An answer ends the failure of its key; a failure leaves the answer be. */
   set(key: string, entry: CacheEntry): void {
     if (entry.kind === 'failure') {
@@ -67,6 +72,13 @@ export class CacheStore {
   /** Removes the name and all below it. @param suffix as nameKey gives it. @returns entries removed */
   flushSuffix(suffix: string): number {
     return this.#flushWhere((key) => keyHasSuffix(key, suffix));
+  }
+
+  /** Forgets what failed, as when its cause is over. @returns entries removed */
+  flushFailures(): number {
+    const removed = this.failures;
+    this.#failures.clear();
+    return removed;
   }
 
   /** @returns entries removed */
