@@ -1,0 +1,146 @@
+/**
+ * The questions under way, by cache key. Who asks what is already asked waits for the same answer:
+ * one exchange however many clients, which saves packets and denies a forger the many parallel
+ * exchanges that a birthday attack needs (RFC 5452 §5).
+ *
+ * Invariants: at most `flightsMax` flights, one per key; at most WAITERS_PER_FLIGHT_MAX waiters each
+ * and WAITERS_MAX together; a flight leaves the table before its owner is told how it ended, so that
+ * a question asked meanwhile starts anew. A waiter that arrives late is answered with the others, so
+ * within its own deadline.
+ */
+import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
+import type { Forwarder, ForwardFailure, Forwarding, ForwardOwner } from './forward.ts';
+import type { Question } from './question.ts';
+import type { Upstream } from './upstream.ts';
+
+const WAITERS_PER_FLIGHT_MAX = 16_384;
+const WAITERS_MAX = 65_536;
+
+export interface FlightOwner<Waiter> {
+  onLanded(flight: Flight<Waiter>, message: Uint8Array, upstream: Upstream): void;
+  onLost(flight: Flight<Waiter>, failure: ForwardFailure): void;
+  /** The time set with {@link InFlight.setPatience} is up, and there is no answer yet. */
+  onPatienceEnd(flight: Flight<Waiter>): void;
+}
+
+export class Flight<Waiter> implements ForwardOwner, AlarmOwner {
+  readonly key: string;
+  readonly question: Question;
+  readonly startedAtMs: number;
+  /** In order of arrival; the first one's question went upstream. */
+  waiters: Waiter[] = [];
+  /** Its clients have waited long enough; who arrives now need not. */
+  patienceEnded = false;
+  readonly patience = new Alarm(this, 0);
+  /** Set by {@link InFlight.start}, before anybody else sees the flight. */
+  forwarding!: Forwarding;
+  readonly #table: InFlight<Waiter>;
+
+  constructor(table: InFlight<Waiter>, key: string, question: Question, startedAtMs: number) {
+    this.#table = table;
+    this.key = key;
+    this.question = question;
+    this.startedAtMs = startedAtMs;
+  }
+
+  onResponse(message: Uint8Array, upstream: Upstream): void {
+    this.#table.remove(this);
+    this.#table.owner.onLanded(this, message, upstream);
+  }
+
+  onFailure(failure: ForwardFailure): void {
+    this.#table.remove(this);
+    this.#table.owner.onLost(this, failure);
+  }
+
+  onAlarm(): void {
+    this.patienceEnded = true;
+    this.#table.owner.onPatienceEnd(this);
+  }
+}
+
+export class InFlight<Waiter> {
+  readonly owner: FlightOwner<Waiter>;
+  readonly #forwarder: Forwarder;
+  readonly #wheel: TimerWheel;
+  readonly #flightsMax: number;
+  readonly #flights = new Map<string, Flight<Waiter>>();
+  #waiters = 0;
+
+  constructor(
+    forwarder: Forwarder,
+    wheel: TimerWheel,
+    flightsMax: number,
+    owner: FlightOwner<Waiter>,
+  ) {
+    this.#forwarder = forwarder;
+    this.#wheel = wheel;
+    this.#flightsMax = flightsMax;
+    this.owner = owner;
+  }
+
+  get size(): number {
+    return this.#flights.size;
+  }
+
+  get waiters(): number {
+    return this.#waiters;
+  }
+
+  get(key: string): Flight<Waiter> | undefined {
+    return this.#flights.get(key);
+  }
+
+  flights(): IterableIterator<Flight<Waiter>> {
+    return this.#flights.values();
+  }
+
+  /** @returns the flight, on its way; or null when flightsMax are. The key has none yet. */
+  start(key: string, question: Question, nowMs: number): Flight<Waiter> | null {
+    if (this.#flights.size >= this.#flightsMax) return null;
+    const flight = new Flight(this, key, question, nowMs);
+    this.#flights.set(key, flight);
+    flight.forwarding = this.#forwarder.start(question, flight);
+    return flight;
+  }
+
+  /** @returns false when nobody more can wait */
+  join(flight: Flight<Waiter>, waiter: Waiter): boolean {
+    if (flight.waiters.length >= WAITERS_PER_FLIGHT_MAX || this.#waiters >= WAITERS_MAX) {
+      return false;
+    }
+    flight.waiters.push(waiter);
+    this.#waiters += 1;
+    return true;
+  }
+
+  /** Has the owner told when so much of the flight's time has passed; set once. */
+  setPatience(flight: Flight<Waiter>, delayMs: number): void {
+    if (!flight.patience.armed && !flight.patienceEnded) {
+      this.#wheel.arm(flight.patience, delayMs);
+    }
+  }
+
+  /** @returns those who wait, who then wait no more */
+  release(flight: Flight<Waiter>): Waiter[] {
+    const { waiters } = flight;
+    flight.waiters = [];
+    this.#waiters -= waiters.length;
+    return waiters;
+  }
+
+  /** Called by a flight that has ended. */
+  remove(flight: Flight<Waiter>): void {
+    this.#wheel.disarm(flight.patience);
+    this.#flights.delete(flight.key);
+  }
+
+  /** Gives up every flight; nobody is told. */
+  stop(): void {
+    for (const flight of this.#flights.values()) {
+      flight.forwarding.cancel();
+      this.remove(flight);
+      this.release(flight);
+    }
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * What we know of one server that we forward to: is it up, how far away, what it can, what it cost.
+ *
+ * Invariants: an upstream is down from the moment that it refused our packets or let
+ * FAILURES_TO_DOWN time-outs pass in succession, until any matching response of it, whatever its RCODE;
+ * RTO_MS_MIN <= rtoMs <= RTO_MS_MAX.
+ */
+import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
+
+/** Time-outs in succession, of any questions, after which others are preferred. */
+const FAILURES_TO_DOWN = 3;
+/** Before the first sample; a recursive server may have to ask far away. */
+const RTO_MS_INITIAL = 500;
+/** A lost packet is rarer than a slow answer, so we are in no hurry even when the server is near. */
+const RTO_MS_MIN = 250;
+const RTO_MS_MAX = 1_500;
+/** Gains of RFC 6298 §2.3. */
+const RTT_GAIN = 1 / 8;
+const VARIANCE_GAIN = 1 / 4;
+/** How long a server that chokes on EDNS is asked without it (RFC 6891 §7 lets us remember). */
+const PLAIN_MS = 5 * 60_000;
+
+export class Upstream {
+  readonly endpoint: Endpoint;
+  /** "192.0.2.53:53", "[2001:db8::53]:53": metrics label and what people read. */
+  readonly name: string;
+  /** Position in the configuration, which is the order of preference. */
+  readonly index: number;
+
+  /** Packets. UDP: datagrams. TCP: segments as estimated by tcp.ts. */
+  packetsSent = 0;
+  packetsReceived = 0;
+  /** Datagrams that answered nothing we asked: wrong ID, question or form. */
+  datagramsMismatched = 0;
+  /** Responses to questions that were answered, or given up, before. */
+  responsesLate = 0;
+  timeouts = 0;
+  /** Responses accepted, whatever their RCODE. */
+  responses = 0;
+
+  up = true;
+  failuresInSuccession = 0;
+  /** In words, for `explain` and extended errors; null while it answers. */
+  lastFailure: string | null = null;
+  /** Smoothed round trip; null before the first sample. */
+  rttMs: number | null = null;
+  #rttVarianceMs = 0;
+  #plainUntilMs = 0;
+
+  constructor(endpoint: Endpoint, index: number) {
+    this.endpoint = endpoint;
+    this.name = formatEndpoint(endpoint);
+    this.index = index;
+  }
+
+  /** How long to wait for a response before asking again or elsewhere. */
+  get rtoMs(): number {
+    if (this.rttMs === null) return RTO_MS_INITIAL;
+    return Math.min(Math.max(this.rttMs + 4 * this.#rttVarianceMs, RTO_MS_MIN), RTO_MS_MAX);
+  }
+
+  /**
+   * A matching response came.
+   * @param sampleMs round trip, or null when it is ambiguous because we sent twice (Karn)
+   * @returns true when it was down before
+   */
+  noteResponse(sampleMs: number | null): boolean {
+    this.responses += 1;
+    const returned = !this.up;
+    this.up = true;
+    this.failuresInSuccession = 0;
+    this.lastFailure = null;
+    if (sampleMs !== null) this.#sample(sampleMs);
+    return returned;
+  }
+
+  /** @returns true when this took it down */
+  noteTimeout(): boolean {
+    this.timeouts += 1;
+    this.failuresInSuccession += 1;
+    return this.#fail('no answer', this.failuresInSuccession >= FAILURES_TO_DOWN);
+  }
+
+  /**
+   * The system says that the server cannot be reached, or a connection to it broke.
+   * @returns true when this took it down
+   */
+  noteUnreachable(reason: string): boolean {
+    this.failuresInSuccession += 1;
+    return this.#fail(reason, true);
+  }
+
+  /** Whether the server is asked without EDNS for now. */
+  plain(nowMs: number): boolean {
+    return nowMs < this.#plainUntilMs;
+  }
+
+  /** It answered FORMERR or NOTIMP to EDNS, and properly without. */
+  notePlain(nowMs: number): void {
+    this.#plainUntilMs = nowMs + PLAIN_MS;
+  }
+
+  #fail(reason: string, isDown: boolean): boolean {
+    this.lastFailure = reason;
+    const fell = this.up && isDown;
+    if (isDown) this.up = false;
+    return fell;
+  }
+
+  #sample(rttMs: number): void {
+    if (this.rttMs === null) {
+      this.rttMs = rttMs;
+      this.#rttVarianceMs = rttMs / 2;
+      return;
+    }
+    const errorMs = Math.abs(this.rttMs - rttMs);
+    this.#rttVarianceMs += VARIANCE_GAIN * (errorMs - this.#rttVarianceMs);
+    this.rttMs += RTT_GAIN * (rttMs - this.rttMs);
+  }
+}
