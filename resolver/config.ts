@@ -1,6 +1,7 @@
 /** The [resolver] table: schema, defaults and the sentences of the reference. Units: ms, octets. */
 import { z } from 'zod';
 import { duration, endpoint, network } from '../runtime/settings.ts';
+import { BUDGET_PACKETS_MIN } from './upstream/budget.ts';
 
 export const RESOLVER_PORT = 5335;
 export const RESOLVER_ADMIN_PORT = 8053;
@@ -47,7 +48,18 @@ export const resolverSchema = z
     budget: z
       .union([z.int().min(0), z.literal('auto')])
       .default(0)
-      .describe('Packets per second to upstreams; 0 is no bound.'),
+      .transform((budget, context) => {
+        if (budget === 0 || (budget !== 'auto' && budget >= BUDGET_PACKETS_MIN)) return budget;
+        context.addIssue(
+          budget === 'auto'
+            ? '"auto" does not work yet; write packets per second, for example 900, or 0 for no bound'
+            : `${budget} is too small; write 0 for no bound, or ${BUDGET_PACKETS_MIN} packets per second or more`,
+        );
+        return z.NEVER;
+      })
+      .describe(
+        `Packets per second to upstreams, ${BUDGET_PACKETS_MIN} or more; retransmissions and TCP segments (as estimated) count. 0 is no bound.`,
+      ),
     fronts: z
       .int()
       .min(0)

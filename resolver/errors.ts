@@ -1,0 +1,43 @@
+/** Errors that keep the resolver from starting. Each has a stable code; nothing is recognised by its text. */
+import { type Endpoint, formatEndpoint } from '../runtime/settings.ts';
+
+export type Protocol = 'udp' | 'tcp';
+
+/** An address of `resolver.listen` cannot be bound. */
+export class ListenFailed extends Error {
+  override readonly name = 'ListenFailed';
+  readonly code = 'RESOLVER_LISTEN_FAILED';
+  readonly endpoint: Endpoint;
+  /** Code of the system, such as EADDRINUSE or EACCES. */
+  readonly systemCode: string;
+  /** @param holder "unbound (process 123)", or null when the system does not tell */
+  constructor(endpoint: Endpoint, protocol: Protocol, systemCode: string, holder: string | null) {
+    super(`${formatEndpoint(endpoint)} (${protocol}): ${explainBind(systemCode, holder)}`);
+    this.endpoint = endpoint;
+    this.systemCode = systemCode;
+  }
+}
+
+function explainBind(systemCode: string, holder: string | null): string {
+  switch (systemCode) {
+    case 'EADDRINUSE':
+      return `address in use by ${holder ?? 'another process'}; stop it, or set another resolver.listen`;
+    case 'EACCES':
+      return 'not permitted; ports below 1024 need CAP_NET_BIND_SERVICE';
+    case 'EADDRNOTAVAIL':
+      return 'no interface of this machine has that address';
+    default:
+      return systemCode;
+  }
+}
+
+/** An upstream is one of our own listeners, so that queries would go round in circles. */
+export class UpstreamLoop extends Error {
+  override readonly name = 'UpstreamLoop';
+  readonly code = 'RESOLVER_UPSTREAM_LOOP';
+  constructor(endpoint: Endpoint) {
+    super(
+      `resolver.upstreams: ${formatEndpoint(endpoint)} is our own listener; name another server`,
+    );
+  }
+}

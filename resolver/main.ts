@@ -1,0 +1,162 @@
+/**
+ * Puts the resolver together and starts it. What it yields is data for the sidecar, which owns HTTP,
+ * signals and the process.
+ */
+import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { type Endpoint, formatEndpoint } from '../runtime/settings.ts';
+import { TimerWheel } from '../runtime/timer-wheel.ts';
+import { CacheStore } from './cache/store.ts';
+import type { ResolverConfig } from './config.ts';
+import { Counters } from './counters.ts';
+import { UpstreamLoop } from './errors.ts';
+import { describeEntry, domainKey, explainDomain } from './explain.ts';
+import { DatagramListener } from './listen/dgram.ts';
+import { StreamListener } from './listen/tcp.ts';
+import { createMetrics } from './metrics.ts';
+import { isOurselves, parseNameservers } from './resolv-conf.ts';
+import type { FlushScope, ResolverDeps, RunningResolver } from './running.ts';
+import { Service } from './service.ts';
+import { Budget } from './upstream/budget.ts';
+import { Forwarder } from './upstream/forward.ts';
+import { Upstream } from './upstream/upstream.ts';
+
+const RESOLV_CONF = '/etc/resolv.conf';
+const IPV6_WILDCARD = '::';
+const PORT_CHOICES_MAX = 10;
+
+type Listener = DatagramListener | StreamListener;
+
+/**
+ * @throws ListenFailed when an address cannot be bound; what was bound before is closed
+ * @throws UpstreamLoop when a configured upstream is one of our own listeners
+ */
+export async function startResolver(
+  config: ResolverConfig,
+  deps: ResolverDeps,
+): Promise<RunningResolver> {
+  const { clock, random, log } = deps;
+  const upstreams = chooseUpstreams(config, deps).map((it, index) => new Upstream(it, index));
+  const wheel = new TimerWheel(clock);
+  const cache = new CacheStore(config.cache.bytes);
+  const counters = new Counters();
+  const forwarder = new Forwarder({
+    upstreams,
+    budget: new Budget(config.budget, clock, wheel),
+    deadlineMs: config.deadline,
+    clock,
+    random,
+    wheel,
+    onDown: (upstream) => {
+      log.warn({ upstream: upstream.name, reason: upstream.lastFailure }, 'upstream is down');
+    },
+    onReturned: (upstream) => {
+      log.info({ upstream: upstream.name }, 'upstream answers again');
+      // What failed for want of it shall not stay failed.
+      cache.flushFailures();
+    },
+  });
+  const service = new Service({ config, cache, counters, clock, wheel, forwarder });
+  const listeners: Listener[] = [];
+  let stopped: Promise<void> | null = null;
+  const stop = async (): Promise<void> => {
+    await Promise.all(listeners.map((listener) => listener.close()));
+    service.inFlight.stop();
+    forwarder.stop();
+    wheel.stop();
+  };
+  try {
+    for (const endpoint of config.listen) {
+      listeners.push(...(await listen(endpoint, config, { service, counters, wheel, log })));
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const sources = { counters, cache, service, forwarder, upstreams };
+  return {
+    endpoints: listeners.filter((it) => it instanceof StreamListener).map((it) => it.endpoint),
+    metrics: createMetrics(sources),
+    ready: () => whyNotReady(upstreams),
+    explain: (domain) => explainDomain(domain, { ...sources, nowMs: clock.monotonicMs() }),
+    cacheDump: (limit) =>
+      [...cache.dump(limit)].map(([key, entry]) => describeEntry(key, entry, clock.monotonicMs())),
+    flush: (scope) => flush(cache, scope),
+    stop: () => (stopped ??= stop()),
+  };
+}
+
+interface ListenParts {
+  readonly service: Service;
+  readonly counters: Counters;
+  readonly wheel: TimerWheel;
+  readonly log: ResolverDeps['log'];
+}
+
+/** UDP and TCP of one address, on the same port even where the system chose it. */
+async function listen(
+  endpoint: Endpoint,
+  config: ResolverConfig,
+  parts: ListenParts,
+): Promise<Listener[]> {
+  const ipv6Only =
+    endpoint.address === IPV6_WILDCARD &&
+    config.listen.some(({ address, port }) => port === endpoint.port && !address.includes(':'));
+  const options = { ...parts, connectionsMax: config.tcp_clients, ipv6Only };
+  for (let attempt = 1; ; attempt += 1) {
+    const stream = await StreamListener.open(endpoint, options);
+    try {
+      return [stream, await DatagramListener.open(stream.endpoint, options)];
+    } catch (error) {
+      await stream.close();
+      // The system chose a port that is free for TCP only; let it choose again.
+      if (endpoint.port !== 0 || attempt === PORT_CHOICES_MAX) throw error;
+    }
+  }
+}
+
+function chooseUpstreams(config: ResolverConfig, { log }: ResolverDeps): readonly Endpoint[] {
+  const own = new Set(
+    Object.values(networkInterfaces()).flatMap((addresses) =>
+      (addresses ?? []).map(({ address }) => address),
+    ),
+  );
+  if (config.upstreams.length > 0) {
+    const loop = config.upstreams.find((upstream) => isOurselves(upstream, config.listen, own));
+    if (loop !== undefined) throw new UpstreamLoop(loop);
+    return config.upstreams;
+  }
+  const found = systemNameservers().filter((it) => !isOurselves(it, config.listen, own));
+  if (found.length > 0) {
+    log.info({ upstreams: found.map(formatEndpoint) }, `upstreams are those of ${RESOLV_CONF}`);
+  } else {
+    log.warn(
+      {},
+      `${RESOLV_CONF} names no other server: set resolver.upstreams; until then SERVFAIL`,
+    );
+  }
+  return found;
+}
+
+/** @returns none when the file cannot be read, as on systems without it */
+function systemNameservers(): Endpoint[] {
+  try {
+    return parseNameservers(readFileSync(RESOLV_CONF, 'utf8'));
+  } catch {
+    return [];
+  }
+}
+
+function whyNotReady(upstreams: readonly Upstream[]): string | null {
+  if (upstreams.length === 0) return 'no upstream is known; set resolver.upstreams';
+  if (upstreams.some(({ up }) => up)) return null;
+  const reasons = upstreams.map(({ name, lastFailure }) => `${name}: ${lastFailure ?? 'down'}`);
+  return `no upstream answers (${reasons.join('; ')})`;
+}
+
+function flush(cache: CacheStore, scope: FlushScope): number {
+  if ('all' in scope) return cache.flushAll();
+  const key = domainKey('name' in scope ? scope.name : scope.suffix);
+  if (key === null) return 0;
+  return 'name' in scope ? cache.flushName(key) : cache.flushSuffix(key);
+}

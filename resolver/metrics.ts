@@ -1,0 +1,185 @@
+/**
+ * Series `postilion_dns_*`, read from the plain counters when somebody scrapes. No label takes its
+ * values from clients.
+ */
+import { Counter, Gauge, Histogram, type MetricObjectWithValues, Registry } from 'prom-client';
+import type { CacheStore } from './cache/store.ts';
+import {
+  ANSWER_SECONDS_BOUNDS,
+  type Counters,
+  DROPS,
+  SOURCES,
+  TRANSPORTS,
+  TYPE_LABELS,
+} from './counters.ts';
+import type { Service } from './service.ts';
+import type { Forwarder } from './upstream/forward.ts';
+import type { Upstream } from './upstream/upstream.ts';
+import { rcodeName } from './wire/constants.ts';
+
+export interface MetricsSources {
+  readonly counters: Counters;
+  readonly cache: CacheStore;
+  readonly service: Service;
+  readonly forwarder: Forwarder;
+}
+
+/** One sample of a series: label values in the order of the labels' names, and the number. */
+type Sample = readonly [labels: readonly string[], value: number];
+
+export function createMetrics(sources: MetricsSources): Registry {
+  const registry = new Registry();
+  addServing(registry, sources);
+  addUpstreams(registry, sources.forwarder);
+  addState(registry, sources);
+  return registry;
+}
+
+function addServing(registry: Registry, { counters }: MetricsSources): void {
+  addCounter(registry, 'queries', 'Queries received.', ['type', 'transport'], () =>
+    TRANSPORTS.flatMap((transport, index) =>
+      TYPE_LABELS.map(
+        (type, label): Sample => [[type, transport], counters.queries[index]![label]!],
+      ).filter(([, value]) => value > 0),
+    ),
+  );
+  addCounter(registry, 'answers', 'Responses sent, by where they came from.', ['source'], () =>
+    SOURCES.map((source) => [[source], counters.answers[source]]),
+  );
+  addCounter(registry, 'responses', 'Responses sent, by RCODE.', ['rcode'], () =>
+    [...counters.rcodes.entries()]
+      .filter(([, value]) => value > 0)
+      .map(([rcode, value]): Sample => [[rcodeName(rcode)], value]),
+  );
+  addCounter(registry, 'drops', 'Queries and connections given up unanswered.', ['reason'], () =>
+    DROPS.map((reason) => [[reason], counters.drops[reason]]),
+  );
+  registry.registerMetric(new AnswerSeconds(counters));
+}
+
+function addUpstreams(registry: Registry, { upstreams, budget }: Forwarder): void {
+  const perUpstream = (name: string, help: string, value: (upstream: Upstream) => number): void =>
+    addCounter(registry, name, help, ['upstream'], () =>
+      upstreams.map((upstream) => [[upstream.name], value(upstream)]),
+    );
+  addCounter(
+    registry,
+    'upstream_packets',
+    'Packets to and from upstreams: UDP datagrams, and TCP segments as estimated.',
+    ['upstream', 'direction'],
+    () =>
+      upstreams.flatMap((upstream): Sample[] => [
+        [[upstream.name, 'sent'], upstream.packetsSent],
+        [[upstream.name, 'received'], upstream.packetsReceived],
+      ]),
+  );
+  perUpstream('upstream_responses', 'Responses accepted.', ({ responses }) => responses);
+  perUpstream('upstream_timeouts', 'Times that no response came in time.', (it) => it.timeouts);
+  perUpstream(
+    'upstream_mismatches',
+    'Datagrams that matched no question of ours: wrong ID, question or form.',
+    ({ datagramsMismatched }) => datagramsMismatched,
+  );
+  perUpstream('upstream_late', 'Responses that came too late.', (it) => it.responsesLate);
+  addGauge(registry, 'upstream_up', '1 while the upstream answers.', ['upstream'], () =>
+    upstreams.map(({ name, up }) => [[name], up ? 1 : 0]),
+  );
+  addGauge(registry, 'upstream_rtt_seconds', 'Smoothed round trip.', ['upstream'], () =>
+    upstreams
+      .filter(({ rttMs }) => rttMs !== null)
+      .map(({ name, rttMs }): Sample => [[name], rttMs! / 1000]),
+  );
+  addGauge(registry, 'budget_waiting', 'Packets that wait for the budget.', [], () => [
+    [[], budget.waiting],
+  ]);
+  addCounter(registry, 'budget_delayed', 'Packets that had to wait for the budget.', [], () => [
+    [[], budget.delayedTotal],
+  ]);
+}
+
+function addState(registry: Registry, { cache, service }: MetricsSources): void {
+  const { inFlight } = service;
+  const single = (name: string, help: string, value: () => number): void =>
+    addGauge(registry, name, help, [], () => [[[], value()]]);
+  single('cache_bytes', 'Memory of cached responses and their keys.', () => cache.bytes);
+  single('cache_entries', 'Cached responses, failures included.', () => cache.entries);
+  single('in_flight', 'Distinct questions under way at upstreams.', () => inFlight.size);
+  single('waiting', 'Queries that wait for an upstream.', () => inFlight.waiters);
+}
+
+function addCounter(
+  registry: Registry,
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  read: () => readonly Sample[],
+): void {
+  const counter: Counter = new Counter({
+    name: `postilion_dns_${name}_total`,
+    help,
+    labelNames,
+    registers: [registry],
+    collect: () => {
+      counter.reset();
+      for (const [labels, value] of read()) counter.labels(...labels).inc(value);
+    },
+  });
+}
+
+function addGauge(
+  registry: Registry,
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  read: () => readonly Sample[],
+): void {
+  const gauge: Gauge = new Gauge({
+    name: `postilion_dns_${name}`,
+    help,
+    labelNames,
+    registers: [registry],
+    collect: () => {
+      gauge.reset();
+      for (const [labels, value] of read()) gauge.labels(...labels).set(value);
+    },
+  });
+}
+
+const SECONDS_NAME = 'postilion_dns_answer_seconds';
+const SECONDS_HELP = 'From the arrival of a query to its response.';
+
+/** A histogram whose buckets were counted elsewhere; prom-client's own would be asked per answer. */
+class AnswerSeconds extends Histogram<'le'> {
+  readonly #counters: Counters;
+
+  constructor(counters: Counters) {
+    super({ name: SECONDS_NAME, help: SECONDS_HELP, registers: [] });
+    this.#counters = counters;
+  }
+
+  override async get(): ReturnType<Histogram<'le'>['get']> {
+    return this.#read();
+  }
+
+  /** What the registry asks for in place of get(), where there is one. */
+  async getForPromString(): ReturnType<Histogram<'le'>['get']> {
+    return this.#read();
+  }
+
+  #read(): MetricObjectWithValues<Value> {
+    const { answerBuckets, answerSecondsSum } = this.#counters;
+    const values: Value[] = [];
+    let count = 0;
+    for (const [index, bound] of [...ANSWER_SECONDS_BOUNDS, '+Inf'].entries()) {
+      count += answerBuckets[index]!;
+      values.push({ metricName: `${SECONDS_NAME}_bucket`, labels: { le: bound }, value: count });
+    }
+    values.push({ metricName: `${SECONDS_NAME}_sum`, labels: {}, value: answerSecondsSum });
+    values.push({ metricName: `${SECONDS_NAME}_count`, labels: {}, value: count });
+    // The typings call the type a number; what is printed is this word.
+    const shape = { name: SECONDS_NAME, help: SECONDS_HELP, type: 'histogram', aggregator: 'sum' };
+    return { ...shape, values } as unknown as MetricObjectWithValues<Value>;
+  }
+}
+
+type Value = Awaited<ReturnType<Histogram<'le'>['get']>>['values'][number];

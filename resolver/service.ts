@@ -1,0 +1,286 @@
+/**
+ * One query's life: who asks, what is asked, cache, the exchange of somebody else, an exchange of its
+ * own, admission, and the answer to everyone who waits.
+ *
+ * Two doors. {@link Service.answer} answers at once what needs no waiting: hits, refusals, errors; it
+ * makes no promise, closure or object on a hit, and batched fronts will do without it. What it misses
+ * goes to {@link Service.resolve}, which answers each query exactly once, within the deadline.
+ */
+import type { Clock } from '../runtime/clock.ts';
+import type { TimerWheel } from '../runtime/timer-wheel.ts';
+import { Acl } from './acl.ts';
+import { type AdmissionLimits, admit } from './cache/admission.ts';
+import {
+  type CacheEntry,
+  failureEntry,
+  isFresh,
+  isStale,
+  RENDER_OCTETS_MAX,
+  renderAnswer,
+} from './cache/entry.ts';
+import { queryKey } from './cache/key.ts';
+import type { CacheStore } from './cache/store.ts';
+import type { ResolverConfig } from './config.ts';
+import type { Counters, Source, Transport } from './counters.ts';
+import { answerOddQuestion, isOddQuestion } from './odd-questions.ts';
+import { answerSpecialName } from './special-names.ts';
+import type { Forwarder, ForwardFailure } from './upstream/forward.ts';
+import { type Flight, type FlightOwner, InFlight } from './upstream/in-flight.ts';
+import { questionOf } from './upstream/question.ts';
+import type { Upstream } from './upstream/upstream.ts';
+import { EXTENDED_ERROR, HEADER_OCTETS, MESSAGE_OCTETS_MAX, RCODE } from './wire/constants.ts';
+import { readExtendedError } from './wire/extended-error.ts';
+import { parseQuery, QueryVerdict, QueryView, udpLimitOctets } from './wire/message.ts';
+import { type ExtendedError, writeError } from './wire/write.ts';
+
+/** What {@link Service.answer} returns besides a number of octets. */
+export const DROPPED = 0;
+export const MISSED = -1;
+/** Room that {@link Service.answer} wants for an answer. */
+export const ANSWER_OCTETS_MAX = RENDER_OCTETS_MAX;
+
+/** RFC 8767 §5: how long a client waits for news before it gets what is stale. */
+const PATIENCE_MS = 1_800;
+
+/** Who waits for an answer that takes time. */
+export interface Client {
+  readonly transport: Transport;
+  readonly address: string;
+  /** @param answer borrowed until this returns */
+  send(answer: Uint8Array): void;
+}
+
+interface Waiter {
+  readonly client: Client;
+  /** Its query, owned here. */
+  readonly query: Uint8Array;
+  readonly arrivedAtMs: number;
+  readonly source: 'upstream' | 'coalesced';
+}
+
+const NOT_ALLOWED: ExtendedError = {
+  code: EXTENDED_ERROR.PROHIBITED,
+  text: 'this client is not in resolver.allow',
+};
+const NOT_RECURSIVE: ExtendedError = {
+  code: EXTENDED_ERROR.NOT_AUTHORITATIVE,
+  text: 'not cached, and the query does not desire recursion',
+};
+const TOO_MANY: ExtendedError = {
+  code: EXTENDED_ERROR.OTHER,
+  text: 'too many questions are under way (resolver.in_flight)',
+};
+
+export interface ServiceOptions {
+  readonly config: ResolverConfig;
+  readonly cache: CacheStore;
+  readonly counters: Counters;
+  readonly clock: Clock;
+  readonly wheel: TimerWheel;
+  readonly forwarder: Forwarder;
+}
+
+export class Service implements FlightOwner<Waiter> {
+  readonly inFlight: InFlight<Waiter>;
+  readonly #cache: CacheStore;
+  readonly #counters: Counters;
+  readonly #clock: Clock;
+  readonly #acl: Acl;
+  readonly #limits: AdmissionLimits;
+  readonly #view = new QueryView();
+  /** Reused for every rendering. */
+  readonly #how = { nowMs: 0, octetsMax: 0 };
+  readonly #scratch = new Uint8Array(RENDER_OCTETS_MAX);
+
+  constructor(options: ServiceOptions) {
+    const { config, cache, counters, clock, wheel, forwarder } = options;
+    this.#cache = cache;
+    this.#counters = counters;
+    this.#clock = clock;
+    this.#acl = new Acl(config.allow);
+    this.#limits = {
+      minTtlMs: config.cache.min_ttl,
+      maxTtlMs: config.cache.max_ttl,
+      maxNegativeTtlMs: config.cache.max_negative_ttl,
+      failureTtlMs: config.cache.failure_ttl,
+      staleMs: config.stale,
+    };
+    this.inFlight = new InFlight(forwarder, wheel, config.in_flight, this);
+  }
+
+  /**
+   * Answers at once what can be.
+   *
+   * @param message the query, borrowed
+   * @param address numeric, of the client
+   * @param out     takes the answer; ANSWER_OCTETS_MAX octets
+   * @returns octets of the answer in `out`; DROPPED when there is nothing to answer; MISSED when the
+   *   query must go to {@link resolve}
+   */
+  answer(message: Uint8Array, transport: Transport, address: string, out: Uint8Array): number {
+    const view = this.#view;
+    const verdict = parseQuery(message, view);
+    if (verdict === QueryVerdict.drop) {
+      this.#counters.drops[message.length < HEADER_OCTETS ? 'short' : 'response'] += 1;
+      return DROPPED;
+    }
+    this.#counters.countQuery(transport, view.qtype);
+    const nowMs = this.#clock.monotonicMs();
+    if (verdict !== QueryVerdict.ok || !this.#acl.allows(address) || isOddQuestion(view)) {
+      return this.#answerUnusual(message, address, nowMs, out);
+    }
+    const key = queryKey(message, view);
+    const entry = this.#cache.get(key);
+    this.#how.nowMs = nowMs;
+    this.#how.octetsMax = transport === 'udp' ? udpLimitOctets(view) : MESSAGE_OCTETS_MAX;
+    if (entry !== undefined && isFresh(entry, nowMs)) {
+      const octets = renderAnswer(entry, message, view, this.#how, out);
+      this.#count('cache', out, nowMs);
+      return octets;
+    }
+    const failure = this.#cache.getFailure(key);
+    if (failure === undefined || !isFresh(failure, nowMs)) return MISSED;
+    const serveStale = entry !== undefined && isStale(entry, nowMs);
+    const octets = renderAnswer(serveStale ? entry : failure, message, view, this.#how, out);
+    this.#count(serveStale ? 'stale' : 'failure', out, nowMs);
+    return octets;
+  }
+
+  /**
+   * Answers what {@link answer} missed, through `client.send`, exactly once unless we are stopped.
+   *
+   * @param message the query as {@link answer} had it; copied
+   */
+  resolve(message: Uint8Array, client: Client): void {
+    const view = this.#view;
+    if (parseQuery(message, view) !== QueryVerdict.ok) return;
+    const nowMs = this.#clock.monotonicMs();
+    const local = answerSpecialName(message, view);
+    if (local !== null) {
+      this.#sendOwn(local, client, 'local', nowMs);
+      return;
+    }
+    const key = queryKey(message, view);
+    const entry = this.#cache.get(key);
+    const stale = entry !== undefined && isStale(entry, nowMs) ? entry : null;
+    let flight = this.inFlight.get(key);
+    const source = flight === undefined ? 'upstream' : 'coalesced';
+    if (flight === undefined && !view.rd) {
+      const refusal = writeError(message, view, RCODE.REFUSED, NOT_RECURSIVE);
+      this.#sendOwn(refusal, client, 'refused', nowMs);
+      return;
+    }
+    flight ??= this.inFlight.start(key, questionOf(message, view), nowMs) ?? undefined;
+    const waiter: Waiter = { client, query: message.slice(), arrivedAtMs: nowMs, source };
+    if (stale !== null && (flight === undefined || this.#isHopeless(flight))) {
+      this.#sendEntry(stale, waiter, 'stale', nowMs);
+    } else if (flight === undefined || !this.inFlight.join(flight, waiter)) {
+      this.#sendOwn(writeError(message, view, RCODE.SERVFAIL, TOO_MANY), client, 'failure', nowMs);
+    } else if (stale !== null) {
+      this.inFlight.setPatience(flight, PATIENCE_MS);
+    }
+  }
+
+  onLanded(flight: Flight<Waiter>, message: Uint8Array, upstream: Upstream): void {
+    const nowMs = this.#clock.monotonicMs();
+    const admission = admit(message, nowMs, this.#limits, upstream.name);
+    if (admission.verdict === 'malformed') {
+      // It could be stepped through, or the forwarder had gone on; what it holds contradicts itself.
+      const text = `${upstream.name}: malformed response (${admission.fault})`;
+      this.#settleFailure(flight, { code: EXTENDED_ERROR.INVALID_DATA, text }, true);
+      return;
+    }
+    if (admission.verdict === 'keep') this.#cache.set(flight.key, admission.entry);
+    this.#settle(flight, admission.entry, null);
+  }
+
+  onLost(flight: Flight<Waiter>, failure: ForwardFailure): void {
+    const said = failure.rejection === null ? null : readExtendedError(failure.rejection);
+    const error =
+      said === null
+        ? failure.extendedError
+        : {
+            code: said.code,
+            text: `${failure.extendedError.text}${said.text && `: ${said.text}`}`,
+          };
+    // A budget says nothing of the name, so the next who asks may be luckier.
+    this.#settleFailure(flight, error, failure.kind !== 'budget');
+  }
+
+  onPatienceEnd(flight: Flight<Waiter>): void {
+    const nowMs = this.#clock.monotonicMs();
+    const entry = this.#cache.get(flight.key);
+    if (entry === undefined || !isStale(entry, nowMs)) return;
+    for (const waiter of this.inFlight.release(flight)) {
+      this.#sendEntry(entry, waiter, 'stale', nowMs);
+    }
+  }
+
+  /** Nothing can be expected of it soon enough to keep a client waiting who could have stale data. */
+  #isHopeless(flight: Flight<Waiter>): boolean {
+    const { forwarding, patienceEnded } = flight;
+    return patienceEnded || forwarding.waitsForBudget || forwarding.allDown;
+  }
+
+  /** Remembers the failure, and answers who waits with what is stale, else with SERVFAIL. */
+  #settleFailure(flight: Flight<Waiter>, error: ExtendedError, remember: boolean): void {
+    const nowMs = this.#clock.monotonicMs();
+    const { query, questionEnd } = flight.question;
+    const failure = failureEntry(query, questionEnd, nowMs, this.#limits.failureTtlMs, error);
+    if (remember) {
+      const extendedError = { code: EXTENDED_ERROR.CACHED_ERROR, text: error.text };
+      this.#cache.set(flight.key, { ...failure, extendedError });
+    }
+    const entry = this.#cache.get(flight.key);
+    const stale = entry !== undefined && isStale(entry, nowMs) ? entry : null;
+    this.#settle(flight, stale ?? failure, stale === null ? 'failure' : 'stale');
+  }
+
+  /** @param source null: as each waiter came by it */
+  #settle(flight: Flight<Waiter>, entry: CacheEntry, source: Source | null): void {
+    const nowMs = this.#clock.monotonicMs();
+    for (const waiter of this.inFlight.release(flight)) {
+      this.#sendEntry(entry, waiter, source ?? waiter.source, nowMs);
+    }
+  }
+
+  #sendEntry(entry: CacheEntry, waiter: Waiter, source: Source, nowMs: number): void {
+    const view = this.#view;
+    const { query, client } = waiter;
+    parseQuery(query, view);
+    this.#how.nowMs = nowMs;
+    this.#how.octetsMax = client.transport === 'udp' ? udpLimitOctets(view) : MESSAGE_OCTETS_MAX;
+    const octets = renderAnswer(entry, query, view, this.#how, this.#scratch);
+    this.#count(source, this.#scratch, waiter.arrivedAtMs);
+    client.send(this.#scratch.subarray(0, octets));
+  }
+
+  #sendOwn(answer: Uint8Array, client: Client, source: Source, arrivedAtMs: number): void {
+    this.#count(source, answer, arrivedAtMs);
+    client.send(answer);
+  }
+
+  #answerUnusual(message: Uint8Array, address: string, nowMs: number, out: Uint8Array): number {
+    const view = this.#view;
+    let answer: Uint8Array;
+    let source: Source;
+    if (!this.#acl.allows(address)) {
+      answer = writeError(message, view, RCODE.REFUSED, NOT_ALLOWED);
+      source = 'refused';
+    } else if (view.verdict !== QueryVerdict.ok) {
+      answer = writeError(message, view, view.verdict);
+      source = 'failure';
+    } else {
+      answer = answerOddQuestion(message, view);
+      source = (answer[3]! & 0x0f) === RCODE.NOERROR ? 'local' : 'refused';
+    }
+    out.set(answer);
+    this.#count(source, out, nowMs);
+    return answer.length;
+  }
+
+  #count(source: Source, answer: Uint8Array, arrivedAtMs: number): void {
+    const elapsedMs = this.#clock.monotonicMs() - arrivedAtMs;
+    this.#counters.countAnswer(source, answer[3]! & 0x0f, elapsedMs);
+  }
+}
