@@ -126,7 +126,7 @@ export class Keeper {
       this.#store?.probe();
       this.#standing = null;
     } catch (error) {
-      this.#notice(error);
+      this.#standing = { trouble: troubleOf(error) ?? 'io', message: textOf(error) };
       if (REOPEN.has(troubleOf(error))) this.#abandon();
     }
   }

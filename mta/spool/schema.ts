@@ -18,6 +18,7 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -126,7 +127,11 @@ export function syncFolder(path: string): void {
 
 function openFile(folder: string): Database.Database {
   const path = join(folder, DATABASE_FILE);
-  const isNew = !existsSync(path);
+  const isNew = octetsOf(path) === 0;
+  // SQLite would take the log of an empty file for a leftover, and delete it.
+  if (isNew && octetsOf(`${path}-wal`) > 0) {
+    throw new StoreFault('corrupt', `${path} is empty, but its log is not`);
+  }
   const db = new Database(path, { timeout: 0 });
   try {
     db.pragma('locking_mode = EXCLUSIVE');
@@ -151,6 +156,8 @@ function openFile(folder: string): Database.Database {
   nameOwner(folder);
   return db;
 }
+
+const octetsOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
 /** @returns the schema's version, 0 when the file is empty */
 function checkIdentity(db: Database.Database, path: string): number {

@@ -221,12 +221,11 @@ class SqliteSpool implements Spool {
   #send(): void {
     if (this.#ended !== null || this.#underWay.length > 0) return;
     const errands = this.#errands.splice(0, BATCH_ERRANDS_MAX);
-    // Appends handed in before close() are committed by it: it goes with the last of them.
-    const isLast = this.#appends.length <= BATCH_APPENDS_MAX;
-    const closeAt = errands.findIndex(({ request }) => request.op === 'close');
-    const held = closeAt >= 0 && !isLast ? errands.splice(closeAt) : [];
-    this.#errands.unshift(...held);
     const appends = this.#appends.splice(0, this.#appendsInBatch());
+    // Appends handed in before close() are still to be committed: it goes with the last of them.
+    if (errands.at(-1)?.request.op === 'close' && this.#appends.length > 0) {
+      this.#errands.push(errands.pop()!);
+    }
     this.#underWay = [...errands, ...appends];
     if (this.#underWay.length === 0) return;
     this.#sequence += 1;
