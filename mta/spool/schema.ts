@@ -136,9 +136,9 @@ function openFile(folder: string): Database.Database {
   try {
     db.pragma('locking_mode = EXCLUSIVE');
     const version = checkIdentity(db, path);
-    // Both only take effect on an empty file.
-    db.pragma(`page_size = ${PAGE_OCTETS}`);
-    db.pragma('auto_vacuum = INCREMENTAL');
+    // Both are of the file, not of the connection; and setting the second one again writes to it.
+    if (version === 0) db.pragma(`page_size = ${PAGE_OCTETS}`);
+    if (version === 0) db.pragma('auto_vacuum = INCREMENTAL');
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = FULL');
     db.pragma(`wal_autocheckpoint = ${CHECKPOINT_OCTETS / PAGE_OCTETS}`);
