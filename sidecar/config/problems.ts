@@ -3,9 +3,9 @@
  * found, what to write instead, and where.
  */
 import type { z } from 'zod';
+import { nearest } from '../../runtime/suggest.ts';
 import { type KeyPath, lineOf } from './lines.ts';
 import { listSettings } from './schema.ts';
-import { nearest } from './suggest.ts';
 
 export interface Problem {
   readonly path: KeyPath;

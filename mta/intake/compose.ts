@@ -1,0 +1,217 @@
+/**
+ * Owns the structured message of the HTTP API: which fields it has, what they may hold, and the MIME
+ * message that becomes of them.
+ *
+ * Invariant: no text from the request reaches a header unless it is free of control characters; header
+ * names are from a fixed alphabet, and those that this module writes itself cannot be given.
+ */
+import MailComposer from 'nodemailer/lib/mail-composer';
+import { z } from 'zod';
+import type { Random } from '../../runtime/random.ts';
+import { nearest } from '../../runtime/suggest.ts';
+import { type Mailbox, parseMailbox } from './address.ts';
+import { InjectionRefused } from './problems.ts';
+import { newMessageId } from './received.ts';
+
+const CONTROL = /[\p{Cc}\u2028\u2029]/u;
+const NUL = '\0';
+const HEADER_NAME = /^[A-Za-z][A-Za-z0-9-]{0,75}$/;
+/** Custom header fields of one message. */
+export const HEADERS_MAX = 100;
+/** Written by us from other fields, or not to be written by a client at all (RFC 5321 §4.4, RFC 2045 §3). */
+const RESERVED_HEADERS: Readonly<Record<string, string>> = {
+  from: 'it comes from the field "from"',
+  to: 'it comes from the field "to"',
+  subject: 'it comes from the field "subject"',
+  date: 'it is written on acceptance',
+  bcc: 'it would show what it is to hide; name the recipient in "to"',
+  received: 'it is written on acceptance',
+  'return-path': 'it is written on final delivery',
+  'mime-version': 'it is written with the body',
+};
+
+const requestSchema = z.strictObject({
+  from: z.string(),
+  to: z.preprocess((to) => (typeof to === 'string' ? [to] : to), z.array(z.string())),
+  subject: z.string().optional(),
+  text: z.string().optional(),
+  html: z.string().optional(),
+  headers: z.record(z.string(), z.string()).optional(),
+  raw: z.string().optional(),
+});
+type StructuredRequest = z.output<typeof requestSchema>;
+const FIELDS = Object.keys(requestSchema.shape);
+
+interface NamedMailbox {
+  readonly name: string;
+  readonly mailbox: Mailbox;
+}
+
+export interface StructuredMessage {
+  readonly reversePath: Mailbox | null;
+  readonly recipients: readonly Mailbox[];
+  /** As given, or as composed; line endings not yet normalised in the former. */
+  readonly content: Buffer;
+}
+
+export interface ComposeContext {
+  readonly hostname: string;
+  readonly random: Random;
+  readonly nowMs: number;
+  readonly recipientsMax: number;
+}
+
+/**
+ * @param body parsed JSON; untrusted
+ * @throws InjectionRefused naming the field, and the index of a bad recipient
+ */
+export async function composeMessage(
+  body: unknown,
+  context: ComposeContext,
+): Promise<StructuredMessage> {
+  const request = readRequest(body);
+  const from = request.from === '' ? null : readNamedMailbox(request.from, 'from', null);
+  const to = readRecipients(request.to, context.recipientsMax);
+  const reversePath = from?.mailbox ?? null;
+  const recipients = to.map(({ mailbox }) => mailbox);
+  if (request.raw !== undefined) {
+    return { reversePath, recipients, content: Buffer.from(request.raw, 'utf8') };
+  }
+  if (from === null) throw invalid('from', 'may be empty only with "raw"');
+  return { reversePath, recipients, content: await build(request, from, to, context) };
+}
+
+/** @throws InjectionRefused */
+export function readMailbox(text: string, field: string, index: number | null): Mailbox {
+  const mailbox = parseMailbox(text);
+  if (mailbox.fault === null) return mailbox;
+  throw new InjectionRefused(400, 'bad_address', mailbox.text, { field, index });
+}
+
+/** @throws InjectionRefused */
+export function checkRecipientCount(count: number, recipientsMax: number): void {
+  if (count === 0) throw invalid('to', 'names no recipient');
+  if (count <= recipientsMax) return;
+  const text = `${count} recipients are more than ${recipientsMax} (bound recipients)`;
+  throw new InjectionRefused(400, 'too_many_recipients', text, { field: 'to', index: null });
+}
+
+const invalid = (field: string, text: string): InjectionRefused =>
+  new InjectionRefused(400, 'invalid_field', `"${field}" ${text}`, { field, index: null });
+
+function readRequest(body: unknown): StructuredRequest {
+  const parsed = requestSchema.safeParse(body);
+  if (!parsed.success) throw explain(parsed.error);
+  const request = parsed.data;
+  const composed = (['subject', 'text', 'html', 'headers'] as const).find(
+    (field) => request[field] !== undefined,
+  );
+  if (request.raw !== undefined && composed !== undefined) {
+    throw invalid(composed, 'and "raw" exclude each other');
+  }
+  if (request.raw === undefined && request.text === undefined && request.html === undefined) {
+    throw invalid('text', 'is missing; give "text", "html" or both, or "raw"');
+  }
+  return request;
+}
+
+/** The first problem, in our own words. */
+function explain({ issues }: z.ZodError): InjectionRefused {
+  const issue = issues[0]!;
+  if (issue.code === 'unrecognized_keys') {
+    const field = issue.keys[0]!.slice(0, 100);
+    const near = nearest(field, FIELDS);
+    const hint = near === null ? `known are ${FIELDS.join(', ')}` : `did you mean "${near}"?`;
+    return new InjectionRefused(
+      400,
+      'unknown_field',
+      `${JSON.stringify(field)} is not a field; ${hint}`,
+      {
+        field,
+        index: null,
+      },
+    );
+  }
+  const [field, index] = issue.path;
+  if (field === undefined)
+    return new InjectionRefused(400, 'invalid_body', 'the body is not a JSON object');
+  return new InjectionRefused(400, 'invalid_field', `${JSON.stringify(field)}: ${issue.message}`, {
+    field: String(field),
+    index: typeof index === 'number' ? index : null,
+  });
+}
+
+function readRecipients(texts: readonly string[], recipientsMax: number): NamedMailbox[] {
+  checkRecipientCount(texts.length, recipientsMax);
+  return texts.map((text, index) => readNamedMailbox(text, 'to', index));
+}
+
+/** "local@domain" or "Some Name <local@domain>". */
+function readNamedMailbox(text: string, field: string, index: number | null): NamedMailbox {
+  const match = /^([^<>]*)<([^<>]*)>$/.exec(text);
+  if (match === null) return { name: '', mailbox: readMailbox(text, field, index) };
+  const name = match[1]!.trim().replace(/^"(.*)"$/, '$1');
+  if (CONTROL.test(name)) {
+    throw new InjectionRefused(400, 'bad_address', 'control character in a display name', {
+      field,
+      index,
+    });
+  }
+  return { name, mailbox: readMailbox(match[2]!, field, index) };
+}
+
+function build(
+  request: StructuredRequest,
+  from: NamedMailbox,
+  to: readonly NamedMailbox[],
+  context: ComposeContext,
+): Promise<Buffer> {
+  const { subject = '', text, html } = request;
+  if (CONTROL.test(subject)) throw invalid('subject', 'holds a control character');
+  const headers = readHeaders(request.headers ?? {});
+  const messageId = headers.find(({ key }) => key.toLowerCase() === 'message-id')?.value;
+  const composer = new MailComposer({
+    from: addressOf(from),
+    to: to.map(addressOf),
+    subject,
+    ...(text === undefined ? {} : { text: readBody('text', text) }),
+    ...(html === undefined ? {} : { html: readBody('html', html) }),
+    headers,
+    date: new Date(context.nowMs),
+    // Replaces a header of that name.
+    messageId: messageId ?? newMessageId(context.hostname, context.nowMs, context.random),
+    newline: 'windows',
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+  return composer.compile().build();
+}
+
+const addressOf = ({ name, mailbox }: NamedMailbox): { name: string; address: string } => ({
+  name,
+  address: mailbox.address,
+});
+
+function readHeaders(headers: Readonly<Record<string, string>>): { key: string; value: string }[] {
+  const entries = Object.entries(headers);
+  if (entries.length > HEADERS_MAX)
+    throw invalid('headers', `holds more than ${HEADERS_MAX} fields`);
+  return entries.map(([key, value]) => {
+    const shown = JSON.stringify(key.slice(0, 100));
+    if (!HEADER_NAME.test(key)) throw invalid('headers', `: ${shown} is no header field name`);
+    const lower = key.toLowerCase();
+    const reserved =
+      RESERVED_HEADERS[lower] ??
+      (lower.startsWith('content-') ? RESERVED_HEADERS['mime-version'] : undefined);
+    if (reserved !== undefined) throw invalid('headers', `may not hold ${shown}: ${reserved}`);
+    if (CONTROL.test(value))
+      throw invalid('headers', `: the value of ${shown} holds a control character`);
+    return { key, value };
+  });
+}
+
+/** Any line ending will do in JSON: its sender speaks no SMTP, and cannot be read differently by two servers. */
+function readBody(field: string, text: string): string {
+  if (text.includes(NUL)) throw invalid(field, 'holds a NUL character');
+  return text.replaceAll(/\r\n?|\n/g, '\r\n');
+}
