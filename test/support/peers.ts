@@ -14,6 +14,7 @@ const PACKAGE_OF = {
   dnsperf: 'dnsperf',
   nsd: 'nsd',
   postfix: 'postfix',
+  python3: 'python3',
   'smtp-sink': 'postfix',
   'smtp-source': 'postfix',
   swaks: 'swaks',
