@@ -24,8 +24,8 @@ export const reportSchema = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('ready'),
     addresses: z.strictObject({
-      dns: z.array(z.string()),
-      smtp: z.array(z.string()),
+      dns: z.array(z.string()).readonly(),
+      smtp: z.array(z.string()).readonly(),
       http: z.string(),
     }),
   }),

@@ -62,7 +62,7 @@ function explanationText({ domain, cached, failures, inFlight, upstreams }: Expl
   const rows = upstreams.map(({ address, up, rttMs, lastFailure }) => [
     address,
     up ? 'up' : 'down',
-    rttMs === null ? 'not asked yet' : `${rttMs.toFixed(1)} ms`,
+    rttMs === null ? 'no answer yet' : `${rttMs.toFixed(1)} ms`,
     printable(lastFailure ?? ''),
   ]);
   parts.push(`\nUpstreams\n${columns(rows)}`);

@@ -16,7 +16,7 @@ export const WAITING: WaitingRecipient = {
   octets: 1234,
   receivedAtMs: 1_700_000_000_000,
   attempts: 2,
-  wait: { on: 'retry', text: `450 ${SCRIPT}`, sinceMs: 1_700_000_000_000, untilMs: null },
+  wait: { on: 'retry', text: `450 \x1b[31m${SCRIPT}`, sinceMs: 1_700_000_000_000, untilMs: null },
 };
 
 export const CONTEXT: MtaAdminContext = {
