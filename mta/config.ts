@@ -122,6 +122,12 @@ export const mtaSchema = z
         'Waits after the first, second, … failed attempt; the last one repeats. Each is varied by a tenth.',
       ),
     max_age: duration('5d').describe('After so long a message is returned (RFC 5321 §4.5.4.1).'),
+    events: z
+      .string()
+      .default('')
+      .describe(
+        'File that gets one JSON line per reception, delivery, deferral, bounce and expiry; "" is none.',
+      ),
     drain: duration('20s').describe('On SIGTERM, transactions under way get so long to finish.'),
     delivery: deliverySchema,
   })

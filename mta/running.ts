@@ -56,7 +56,6 @@ export interface SiteStatus {
 }
 
 export interface MtaStatus {
-  readonly version: string;
   readonly hostname: string;
   readonly startedAtMs: number;
   readonly messages: number;

@@ -1,0 +1,173 @@
+/**
+ * One mail transaction's worth of a leased message, and what its outcome means for the spool.
+ * Policy is disposition.ts and plan/retry.ts; here their judgements become settlements.
+ */
+import type { Random } from '../../runtime/random.ts';
+import { type Judgement, judge } from '../disposition.ts';
+import { nextAttempt, type RetryPolicy } from '../plan/retry.ts';
+import { formatReply, type Reply } from '../smtp/reply.ts';
+import { describeCause, type RecipientFact, type Transaction } from '../smtp/transaction.ts';
+import type { LeasedMessage, LeasedRecipient, Settlement, WaitReason } from '../spool/spool.ts';
+
+export interface Consignment extends Transaction {
+  readonly leased: LeasedMessage;
+  /** Wall ms at which it was leased. */
+  readonly leasedAtMs: number;
+  /** A connection closed under it before the peer said anything of it; it may go once more. */
+  interrupted: boolean;
+}
+
+export const consign = (leased: LeasedMessage, nowMs: number): Consignment => ({
+  leased,
+  leasedAtMs: nowMs,
+  interrupted: false,
+  reversePath: leased.reversePath,
+  recipients: leased.recipients.map(({ address }) => address),
+  content: leased.content,
+  body: leased.body,
+  smtpUtf8: leased.smtpUtf8,
+});
+
+/** What is said of a recipient that will not be tried again. */
+export interface Failure {
+  readonly recipient: LeasedRecipient;
+  /** RFC 3463, class 5. */
+  readonly status: string;
+  /** One line for a person. */
+  readonly text: string;
+  readonly reply: Reply | null;
+  /** The host that said so, or null when DNS or age decided. */
+  readonly host: string | null;
+  readonly expired: boolean;
+}
+
+/** What the outcome of a consignment asks for. */
+export interface Disposal {
+  readonly settlements: Settlement[];
+  readonly delivered: { readonly recipient: LeasedRecipient; readonly reply: Reply }[];
+  readonly deferred: {
+    readonly recipient: LeasedRecipient;
+    readonly reason: WaitReason;
+    readonly dueMs: number;
+  }[];
+  readonly failures: Failure[];
+  /** What it says of the host or the whole site; null when nothing. */
+  readonly judgement: Judgement | null;
+}
+
+export interface DisposalContext {
+  readonly retry: RetryPolicy;
+  readonly random: Random;
+  /** Wall ms. */
+  readonly nowMs: number;
+  /** The host spoken to. */
+  readonly host: string;
+}
+
+export function dispose(
+  { leased }: Consignment,
+  facts: readonly RecipientFact[],
+  context: DisposalContext,
+): Disposal {
+  const recipientsAccepted = facts.filter(
+    ({ phase }) => phase === 'data' || phase === 'endOfData',
+  ).length;
+  const disposal: Disposal & { judgement: Judgement | null } = {
+    settlements: [],
+    delivered: [],
+    deferred: [],
+    failures: [],
+    judgement: null,
+  };
+  for (const [position, recipient] of leased.recipients.entries()) {
+    const fact = facts[position]!;
+    const judgement = judge({ ...fact, recipientsAccepted });
+    if (judgement.reach !== 'none') disposal.judgement = judgement;
+    settle(leased, recipient, fact, judgement, context, disposal);
+  }
+  return disposal;
+}
+
+function settle(
+  leased: LeasedMessage,
+  recipient: LeasedRecipient,
+  fact: RecipientFact,
+  judgement: Judgement,
+  context: DisposalContext,
+  disposal: Disposal,
+): void {
+  const key = { message: leased.message, index: recipient.index };
+  const { outcome } = judgement;
+  const { nowMs, host } = context;
+  if (outcome.kind === 'delivered') {
+    disposal.settlements.push({ key, kind: 'done' });
+    disposal.delivered.push({ recipient, reply: outcome.reply });
+    return;
+  }
+  const text = wording(fact, host);
+  if (outcome.kind === 'bounced') {
+    disposal.settlements.push({ key, kind: 'done' });
+    disposal.failures.push({
+      recipient,
+      status: permanentStatus(outcome.reply),
+      text,
+      reply: outcome.reply,
+      host: fact.local ? null : host,
+      expired: false,
+    });
+    return;
+  }
+  if (judgement.retryAtOnce) {
+    disposal.settlements.push({ key, kind: 'released' });
+    return;
+  }
+  const next = nextAttempt(
+    context.retry,
+    {
+      attempts: recipient.attempts,
+      nowMs,
+      receivedAtMs: leased.receivedAtMs,
+      hintMs: judgement.hintMs,
+    },
+    context.random,
+  );
+  const reason = continued(recipient.reason, judgement.reason, text, nowMs);
+  if (next.kind === 'expired') {
+    disposal.settlements.push({ key, kind: 'done' });
+    disposal.failures.push(expiry({ ...recipient, reason }));
+    return;
+  }
+  const attempts = recipient.attempts + 1;
+  disposal.settlements.push({ key, kind: 'deferred', dueMs: next.dueMs, attempts, reason });
+  disposal.deferred.push({ recipient, reason, dueMs: next.dueMs });
+}
+
+/** The failure of a recipient whose time is up (RFC 3463 X.4.7). */
+export const expiry = (recipient: LeasedRecipient): Failure => ({
+  recipient,
+  status: '5.4.7',
+  text: `Delivery time expired. Last: ${recipient.reason.text}`,
+  reply: null,
+  host: null,
+  expired: true,
+});
+
+/** The same reason as before goes on since then; another one begins now. */
+const continued = (before: WaitReason, code: string, text: string, nowMs: number): WaitReason => ({
+  code,
+  text,
+  sinceMs: before.code === code ? before.sinceMs : nowMs,
+});
+
+function wording(fact: RecipientFact, host: string): string {
+  if (fact.reply !== null) {
+    return fact.local ? formatReply(fact.reply) : `${host} said: ${formatReply(fact.reply)}`;
+  }
+  return `${host}: ${fact.cause === null ? 'connection lost' : describeCause(fact.cause)}`;
+}
+
+/** The status for a bounce: the peer's, made permanent; "5.0.0" where it gave none. */
+function permanentStatus(reply: Reply | null): string {
+  const enhanced = reply?.enhanced;
+  return enhanced?.startsWith('5.') ? enhanced : '5.0.0';
+}

@@ -1,0 +1,116 @@
+/**
+ * One connection as its site sees it: how it began, what it carries, how fast, and when it has had
+ * its day.
+ *
+ * Invariant: ready() comes at most once; closed() comes once after ready(), and never before it.
+ */
+import type { DeliveryConfig } from '../config.ts';
+import type { Target } from '../plan/route.ts';
+import type { Connection, ConnectionHandlers } from '../smtp/connection.ts';
+import type { TlsMode } from '../smtp/phases.ts';
+import type { CloseCause, RecipientFact } from '../smtp/transaction.ts';
+import type { Consignment } from './consignment.ts';
+
+export type LinkOpener = (
+  target: Target,
+  tls: TlsMode,
+  handlers: ConnectionHandlers<Consignment>,
+) => Connection<Consignment>;
+
+export interface LinkEvents {
+  ready(): void;
+  next(): Consignment | null;
+  outcome(consignment: Consignment, facts: readonly RecipientFact[]): void;
+  closed(cause: CloseCause, untouched: readonly Consignment[]): void;
+}
+
+export class Link {
+  readonly target: Target;
+  /** Transactions that the peer answered. */
+  settled = 0;
+  /** Transactions taken up and not yet told: at most two, when one overlaps the next. */
+  underWay = 0;
+  /** How long the connection had the last told transaction to itself. */
+  lastTookMs = 0;
+  readonly #events: LinkEvents;
+  readonly #nowMs: () => number;
+  #connection: Connection<Consignment> | null = null;
+  /** When it last turned to a transaction: taken up when idle, or the one before was told. */
+  #turnedMs = 0;
+
+  constructor(target: Target, nowMs: () => number, events: LinkEvents) {
+    this.target = target;
+    this.#nowMs = nowMs;
+    this.#events = events;
+  }
+
+  get idle(): boolean {
+    return this.#connection?.state === 'idle';
+  }
+
+  /** Resolves with null once it is ready, or with why it will not be. */
+  open(opener: LinkOpener, tls: TlsMode): Promise<CloseCause | null> {
+    return new Promise((resolve) => {
+      let ready = false;
+      this.#connection = opener(this.target, tls, {
+        onReady: () => {
+          ready = true;
+          this.#events.ready();
+          resolve(null);
+        },
+        next: () => this.#next(),
+        onOutcome: (consignment, facts) => this.#outcome(consignment, facts),
+        onClosed: (cause, untouched) => {
+          if (!ready) return resolve(cause);
+          this.underWay -= untouched.length;
+          this.#events.closed(cause, untouched);
+        },
+      });
+    });
+  }
+
+  wake(): void {
+    this.#connection?.wake();
+  }
+
+  quit(): void {
+    this.#connection?.quit();
+  }
+
+  destroy(): void {
+    this.#connection?.destroy();
+  }
+
+  /** It has carried enough, or lived long enough, so that a slow host cannot collect them all. */
+  spent(nowMs: number, config: DeliveryConfig): boolean {
+    const connection = this.#connection;
+    if (connection === null) return false;
+    return (
+      connection.messages >= config.messages_per_connection ||
+      nowMs - connection.openedAtMs >= config.connection_age
+    );
+  }
+
+  /** Closes when it has idled or lived too long. */
+  tidy(nowMs: number, config: DeliveryConfig): void {
+    const idleSinceMs = this.#connection?.idleSinceMs ?? null;
+    if (idleSinceMs === null) return;
+    if (nowMs - idleSinceMs >= config.idle || this.spent(nowMs, config)) this.quit();
+  }
+
+  #next(): Consignment | null {
+    const consignment = this.#events.next();
+    if (consignment === null) return null;
+    if (this.underWay === 0) this.#turnedMs = this.#nowMs();
+    this.underWay += 1;
+    return consignment;
+  }
+
+  #outcome(consignment: Consignment, facts: readonly RecipientFact[]): void {
+    const nowMs = this.#nowMs();
+    this.lastTookMs = nowMs - this.#turnedMs;
+    this.#turnedMs = nowMs;
+    this.underWay -= 1;
+    this.#events.outcome(consignment, facts);
+  }
+}

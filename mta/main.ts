@@ -1,0 +1,246 @@
+/** Puts the mta together and brings it up: spool, router, delivery, then the doors. */
+import { once } from 'node:events';
+import { createWriteStream, readFileSync, type WriteStream } from 'node:fs';
+import { networkInterfaces, hostname as systemHostname } from 'node:os';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import type { Log } from '../runtime/log.ts';
+import type { MtaConfig } from './config.ts';
+import { Delivery } from './delivery.ts';
+import { formatRecipientId } from './envelope.ts';
+import { SpoolUnavailable } from './errors.ts';
+import { parseMailbox } from './intake/address.ts';
+import { injectionApi } from './intake/http.ts';
+import { Intake } from './intake/intake.ts';
+import { SmtpDoor } from './intake/smtp.ts';
+import { mtaMetrics, newDeliveryCounters } from './metrics.ts';
+import { DnsClient } from './plan/dns.ts';
+import type { Family } from './plan/hosts.ts';
+import { ownEndpoints } from './plan/own.ts';
+import { Router } from './plan/router.ts';
+import { DsnWriter } from './report/dsn.ts';
+import { Events } from './report/events.ts';
+import {
+  type MtaDeps,
+  type MtaStatus,
+  type RunningMta,
+  STATUS_SITES_MAX,
+  type WaitingRecipient,
+} from './running.ts';
+import { type ConnectionCounters, newCounters, openConnection } from './smtp/connection.ts';
+import { HostMemory } from './smtp/manners.ts';
+import { createClientContext, TicketCache } from './smtp/tickets.ts';
+import type { QueuedRecipient, Spool } from './spool/spool.ts';
+import { openSqliteSpool } from './spool/sqlite-engine.ts';
+
+/** @throws the system's error when an address cannot be bound or a TLS file cannot be read */
+export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<RunningMta> {
+  const hostname = settings.hostname === '' ? systemHostname() : settings.hostname;
+  const config = { ...settings, hostname };
+  const intakeContext = intakeTls(config);
+  const { clock, log, random } = deps;
+  const spool = await openSqliteSpool({
+    folder: config.spool,
+    reserveBytes: config.spool_reserve,
+    clock,
+    log,
+  });
+  const dns = new DnsClient({ server: config.dns, clock, random });
+  const sessions = newCounters();
+  const eventSink = await openEvents(config.events, log);
+  const delivery = makeDelivery(config, deps, { spool, dns, sessions, eventSink });
+  const intake = new Intake(config, {
+    accept: (submission) => delivery.accept(submission),
+    clock,
+    random,
+    log,
+  });
+  const door = new SmtpDoor(intake, intakeContext);
+  try {
+    return await open();
+  } catch (error) {
+    dns.close();
+    await spool.close();
+    throw error;
+  }
+
+  async function open(): Promise<RunningMta> {
+    const startedAtMs = clock.wallMs();
+    const endpoints = await door.listen(config.smtp);
+    delivery.start();
+    let stopped: Promise<void> | null = null;
+    return {
+      endpoints,
+      metrics: mtaMetrics({
+        delivery: delivery.counters,
+        sessions,
+        refusals: () => intake.counters.refused,
+        octetsReceived: () => intake.counters.octets,
+        dnsQueries: () => dns.counters().queries,
+        counts: () => counts(spool),
+        connectionsOpen: () => delivery.connections,
+        sites: () => delivery.sites(),
+        heldDomains: () => delivery.heldCount,
+      }),
+      injection: (fastify) => injectionApi(fastify, intake),
+      ready: () => spool.trouble()?.text ?? null,
+      status: () => status(startedAtMs),
+      async why({ message, index }) {
+        const recipients = await spool.inspect(message);
+        return recipients
+          .filter((recipient) => index === null || recipient.index === index)
+          .map(explained);
+      },
+      queue: async (request) => (await spool.list(request)).map(explained),
+      stop: () => (stopped ??= stop()),
+    };
+  }
+
+  async function status(startedAtMs: number): Promise<MtaStatus> {
+    const { delivered, received, deferred, bounced, expired } = delivery.counters;
+    return {
+      hostname,
+      startedAtMs,
+      ...(await counts(spool)),
+      outcomes: { received, delivered, deferred, bounced, expired },
+      connections: delivery.connections,
+      dnsQueries: [...dns.counters().queries.values()].reduce((sum, count) => sum + count, 0),
+      sites: delivery.sites().slice(0, STATUS_SITES_MAX),
+      heldDomains: delivery.heldDomains(STATUS_SITES_MAX),
+      troubles: troubles(spool, delivery),
+    };
+  }
+
+  function explained(recipient: QueuedRecipient): WaitingRecipient {
+    return {
+      id: formatRecipientId(recipient),
+      reversePath: recipient.reversePath,
+      address: recipient.address,
+      domain: recipient.domain,
+      octets: recipient.contentOctets,
+      receivedAtMs: recipient.receivedAtMs,
+      attempts: recipient.attempts,
+      wait: delivery.explain(recipient),
+    };
+  }
+
+  async function stop(): Promise<void> {
+    await Promise.all([door.stop(config.drain), delivery.stop(config.drain)]);
+    dns.close();
+    await spool.close();
+    eventSink?.end();
+  }
+}
+
+interface Parts {
+  readonly spool: Spool;
+  readonly dns: DnsClient;
+  readonly sessions: ConnectionCounters;
+  readonly eventSink: WriteStream | null;
+}
+
+function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery {
+  const { spool, dns, sessions, eventSink } = parts;
+  const { clock, log, random } = deps;
+  const { hostname, delivery } = config;
+  const router = new Router({
+    dns,
+    clock,
+    random,
+    port: delivery.port,
+    tls: delivery.tls,
+    hostname,
+    own: ownEndpoints(config.smtp, interfaceAddresses()),
+    families: usableFamilies(),
+  });
+  const dsn = new DsnWriter({ hostname, clock, random, domainOf });
+  const connection = {
+    clock,
+    tlsContext: createClientContext(
+      delivery.tls_ca === '' ? '' : readFileSync(delivery.tls_ca, 'utf8'),
+    ),
+    tickets: new TicketCache(clock),
+    hosts: new HostMemory(clock),
+    counters: sessions,
+    timeoutsMs: {
+      connect: delivery.connect_timeout,
+      greeting: delivery.command_timeout,
+      ehlo: delivery.command_timeout,
+      mail: delivery.command_timeout,
+      rcpt: delivery.command_timeout,
+      endOfData: delivery.final_timeout,
+    },
+  };
+  return new Delivery({
+    config,
+    spool,
+    router,
+    openLink: ({ host, address, port }, tls, handlers) =>
+      openConnection({ host, address, port, tls, clientName: hostname }, connection, handlers),
+    bounce: (leased, failures) => dsn.bounce(leased, failures),
+    events: new Events(eventSink, clock),
+    counters: newDeliveryCounters(),
+    clock,
+    random,
+    log,
+  });
+}
+
+/** Where a notice to this reverse-path goes; null when it is no mailbox. */
+function domainOf(address: string): string | null {
+  const mailbox = parseMailbox(address);
+  return mailbox.fault === null ? mailbox.domain : null;
+}
+
+/** @throws the system's error when the file cannot be opened */
+async function openEvents(path: string, log: Log): Promise<WriteStream | null> {
+  if (path === '') return null;
+  const stream = createWriteStream(path, { flags: 'a', mode: 0o640 });
+  await once(stream, 'open');
+  stream.on('error', (error) => log.error({ path }, `events are not written: ${error.message}`));
+  return stream;
+}
+
+/** @returns null when intake offers no STARTTLS */
+function intakeTls({ tls_certificate, tls_key }: MtaConfig): SecureContext | null {
+  if (tls_certificate === '' || tls_key === '') return null;
+  return createSecureContext({
+    cert: readFileSync(tls_certificate),
+    key: readFileSync(tls_key),
+    minVersion: 'TLSv1.2',
+  });
+}
+
+const interfaceAddresses = (): string[] =>
+  Object.values(networkInterfaces()).flatMap((faces) =>
+    (faces ?? []).map(({ address }) => address),
+  );
+
+/** IPv4, and IPv6 where an interface has an address that reaches beyond its link. */
+function usableFamilies(): readonly Family[] {
+  const global = Object.values(networkInterfaces())
+    .flat()
+    .some((face) => face?.family === 'IPv6' && !face.internal && !face.address.startsWith('fe80:'));
+  return global ? [4, 6] : [4];
+}
+
+const UNKNOWN = { messages: 0, queued: 0, leased: 0, quarantined: 0 };
+
+/** Counts, or zeros while the spool cannot be read: `troubles` says so beside them. */
+async function counts(spool: Spool): Promise<typeof UNKNOWN> {
+  try {
+    return await spool.counts();
+  } catch (error) {
+    if (error instanceof SpoolUnavailable) return UNKNOWN;
+    throw error;
+  }
+}
+
+/** What an operator must read now. */
+function troubles(spool: Spool, delivery: Delivery): string[] {
+  const sentences: string[] = [];
+  const spoolTrouble = spool.trouble();
+  if (spoolTrouble !== null) sentences.push(spoolTrouble.text);
+  if (delivery.resolverUnreachable)
+    sentences.push('the resolver does not answer; mail waits for it');
+  return sentences;
+}

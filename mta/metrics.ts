@@ -1,0 +1,128 @@
+/**
+ * The mta's counters, plain numbers on the hot path, and their Prometheus form, made when asked for.
+ * No label takes a value from outside: series do not grow with domains.
+ */
+import { Counter, Gauge, Registry } from 'prom-client';
+import type { SiteStatus } from './running.ts';
+import type { ConnectionCounters } from './smtp/connection.ts';
+import type { SpoolCounts } from './spool/spool.ts';
+
+/** Recipients, since start. received + bounces sent = delivered + bounced + expired + still queued. */
+export interface DeliveryCounters {
+  received: number;
+  delivered: number;
+  deferred: number;
+  bounced: number;
+  expired: number;
+}
+
+export const newDeliveryCounters = (): DeliveryCounters => ({
+  received: 0,
+  delivered: 0,
+  deferred: 0,
+  bounced: 0,
+  expired: 0,
+});
+
+export interface MetricSources {
+  readonly delivery: DeliveryCounters;
+  readonly sessions: ConnectionCounters;
+  /** Refusals by reason; keys are ours. */
+  refusals(): Readonly<Record<string, number>>;
+  /** Octets of content taken in. */
+  octetsReceived(): number;
+  /** Lookups asked of the resolver, by type. */
+  dnsQueries(): ReadonlyMap<string, number>;
+  counts(): Promise<SpoolCounts>;
+  connectionsOpen(): number;
+  sites(): readonly SiteStatus[];
+  heldDomains(): number;
+}
+
+const OUTCOMES = ['received', 'delivered', 'deferred', 'bounced', 'expired'] as const;
+
+export function mtaMetrics(sources: MetricSources): Registry {
+  const registry = new Registry();
+  const registers = [registry];
+  counter(
+    'messages_total',
+    'Recipients by outcome; deferred counts attempts.',
+    ['outcome'],
+    (set) => {
+      for (const outcome of OUTCOMES) set({ outcome }, sources.delivery[outcome]);
+    },
+  );
+  counter('refusals_total', 'Mail not taken at intake, by reason.', ['reason'], (set) => {
+    for (const [reason, count] of Object.entries(sources.refusals())) set({ reason }, count);
+  });
+  counter('received_bytes_total', 'Content of mail taken.', [], (set) => {
+    set({}, sources.octetsReceived());
+  });
+  counter('connections_total', 'Sessions opened to MX hosts, by TLS handshake.', ['tls'], (set) => {
+    const { readyFull, readyResumed, readyClear } = sources.sessions;
+    set({ tls: 'full' }, readyFull);
+    set({ tls: 'resumed' }, readyResumed);
+    set({ tls: 'none' }, readyClear);
+  });
+  counter('connection_failures_total', 'Attempts that have not become a session.', [], (set) => {
+    const { attempted, readyFull, readyResumed, readyClear } = sources.sessions;
+    set({}, Math.max(0, attempted - readyFull - readyResumed - readyClear));
+  });
+  counter('dns_queries_total', 'Lookups asked of the resolver.', ['type'], (set) => {
+    for (const [type, count] of sources.dnsQueries()) set({ type }, count);
+  });
+  gauge('connections_open', 'Connections to MX hosts now.', [], (set) => {
+    set({}, sources.connectionsOpen());
+  });
+  gauge('sites', 'Sites with work or connections now, and those held.', ['state'], (set) => {
+    const sites = sources.sites();
+    set({ state: 'active' }, sites.length);
+    set({ state: 'held' }, sites.filter(({ hold }) => hold !== null).length);
+  });
+  gauge('held_domains', 'Domains that wait for DNS.', [], (set) => set({}, sources.heldDomains()));
+  gauge('queue_messages', 'Recipients in the spool.', ['state'], async (set) => {
+    const { queued, leased, quarantined } = await sources.counts();
+    set({ state: 'queued' }, queued);
+    set({ state: 'leased' }, leased);
+    set({ state: 'quarantined' }, quarantined);
+  });
+  return registry;
+
+  type Labels = Partial<Record<string, string>>;
+  type Set = (labels: Labels, value: number) => void;
+
+  function counter(
+    name: string,
+    help: string,
+    labelNames: string[],
+    read: (set: Set) => void,
+  ): void {
+    new Counter({
+      name: `postilion_mta_${name}`,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset();
+        read((labels, value) => this.inc(labels, value));
+      },
+    });
+  }
+
+  function gauge(
+    name: string,
+    help: string,
+    labelNames: string[],
+    read: (set: Set) => void | Promise<void>,
+  ): void {
+    new Gauge({
+      name: `postilion_mta_${name}`,
+      help,
+      labelNames,
+      registers,
+      async collect() {
+        await read((labels, value) => this.set(labels, value));
+      },
+    });
+  }
+}
