@@ -401,6 +401,28 @@ describe('trouble, as a timetable', () => {
     expect(await walk(router, 'd.example')).toEqual(['mx.example.net 192.0.2.1', 'exhausted']);
   });
 
+  test('addresses known before go on for a day, too', async () => {
+    const dns = tables();
+    const clock = new ManualClock();
+    const router = routerOf(dns, { clock });
+    await router.route('d.example');
+    dns.setA('mx.example.net', trouble());
+    for (const step of [
+      { atMs: HOUR, verdict: 'mx.example.net' },
+      { atMs: DAY, verdict: 'mx.example.net' },
+      { atMs: 300_000 + DAY - 1, verdict: 'mx.example.net' },
+    ]) {
+      clock.advance(1_000_000 + step.atMs - clock.monotonicMs());
+      expect(briefOf(await router.route('d.example'))).toBe(step.verdict);
+      expect(await walk(router, 'd.example')).toEqual(['mx.example.net 192.0.2.1', 'exhausted']);
+    }
+    clock.advance(5_001);
+    const result = await router.route('d.example');
+    // The route itself is younger than its addresses and still known, but leads nowhere now.
+    if (result.kind !== 'route') throw new Error('no route');
+    expect(await router.itinerary(result.route.site).next()).toMatchObject({ kind: 'trouble' });
+  });
+
   test('a definite no replaces what was known', async () => {
     const dns = tables();
     const clock = new ManualClock();

@@ -5,6 +5,8 @@ import { createServer, type Server } from 'node:net';
 import packet from 'dns-packet';
 import type { Endpoint } from '../../../runtime/settings.ts';
 
+const ATTEMPTS_MAX = 10;
+
 export interface Asked {
   readonly id: number;
   readonly name: string;
@@ -48,13 +50,22 @@ export class ScriptedResolver {
     });
   }
 
+  /** One port for both; the system chooses it for TCP, and somebody may have it for UDP already. */
   async listen(): Promise<Endpoint> {
-    this.#tcp.listen(0, '127.0.0.1');
-    await once(this.#tcp, 'listening');
-    const { port } = this.#tcp.address() as { port: number };
-    this.#udp.bind(port, '127.0.0.1');
-    await once(this.#udp, 'listening');
-    return { address: '127.0.0.1', port };
+    for (let attempt = 1; ; attempt += 1) {
+      this.#tcp.listen(0, '127.0.0.1');
+      await once(this.#tcp, 'listening');
+      const { port } = this.#tcp.address() as { port: number };
+      try {
+        this.#udp.bind(port, '127.0.0.1');
+        await once(this.#udp, 'listening');
+        return { address: '127.0.0.1', port };
+      } catch (error) {
+        if (attempt === ATTEMPTS_MAX) throw error;
+        this.#tcp.close();
+        await once(this.#tcp, 'close');
+      }
+    }
   }
 
   close(): void {
