@@ -107,7 +107,8 @@ export function admit(
   const expiresAtMs = storedAtMs + (isKept ? lifetime * 1000 : 0);
   const entry: CacheEntry = {
     wire,
-    ttlOffsets: survey.ttlOffsets,
+    // A copy has room for its elements and no more; the one that grew has half as much again to spare.
+    ttlOffsets: survey.ttlOffsets.slice(),
     kind,
     storedAtMs,
     expiresAtMs,

@@ -10,7 +10,11 @@ import { LRUCache } from 'lru-cache';
 import type { CacheEntry } from './entry.ts';
 import { keyHasName, keyHasSuffix } from './key.ts';
 
-/** What an entry costs beside its key and its response. */
+/**
+ * What an entry costs beside its key, its response and its TTL offsets. Measured with 400,000 MX
+ * answers: 440 on the heap (objects, string header, lru-cache's lists), 95 for the buffer's bookkeeping
+ * outside of it, and a fifth for the room that the collector keeps.
+ */
 export const ENTRY_OVERHEAD_BYTES = 640;
 /** One part in this many of the cache is for failures. */
 const FAILURE_SHARE = 16;

@@ -51,8 +51,14 @@ const LOWER = Uint8Array.from({ length: 256 }, (_, octet) =>
   octet >= 0x41 && octet <= 0x5a ? octet + 0x20 : octet,
 );
 
-/** Where one expanded name is assembled before it becomes a string. */
+/** Where one expanded name is assembled. */
 const scratch = new Uint8Array(NAME_OCTETS_MAX);
+
+/**
+ * Where text is assembled, at most four characters an octet. Strings are made in one piece from here:
+ * one that grows by concatenation stays a rope of 32 octets a character for as long as it is kept.
+ */
+const textScratch = Buffer.alloc(4 * NAME_OCTETS_MAX);
 
 /** The octet folded to lower case. */
 export const lowerOctet = (octet: number): number => LOWER[octet]!;
@@ -137,9 +143,8 @@ export function copyName(message: Uint8Array, offset: number): Uint8Array | Wire
 export function nameKey(message: Uint8Array, offset: number): string | WireFault {
   const octets = expandName(message, offset, scratch);
   if (octets < 0) return octets as WireFault;
-  let key = '';
-  for (let at = 0; at < octets; at += 1) key += String.fromCharCode(LOWER[scratch[at]!]!);
-  return key;
+  for (let at = 0; at < octets; at += 1) textScratch[at] = LOWER[scratch[at]!]!;
+  return textScratch.toString('latin1', 0, octets);
 }
 
 /** @returns the key as name on the wire again, lower case */
@@ -199,22 +204,34 @@ export function nameToText(message: Uint8Array, offset: number): string | WireFa
   const octets = expandName(message, offset, scratch);
   if (octets < 0) return octets as WireFault;
   if (octets === 1) return '.';
-  let text = '';
+  let written = 0;
   for (let at = 0; scratch[at] !== 0; ) {
     const next = at + 1 + scratch[at]!;
-    for (at += 1; at < next; at += 1) text += octetText(scratch[at]!);
-    text += '.';
+    for (at += 1; at < next; at += 1) written = appendOctetText(scratch[at]!, written);
+    textScratch[written++] = DOT;
   }
-  return text;
+  return textScratch.toString('latin1', 0, written);
 }
 
+const DOT = 0x2e;
+const BACKSLASH = 0x5c;
+const DIGIT_ZERO = 0x30;
 /** Characters that a zone file gives meaning: " $ ( ) . ; @ \ */
-const SPECIAL = new Set([0x22, 0x24, 0x28, 0x29, 0x2e, 0x3b, 0x40, 0x5c]);
+const SPECIAL = new Set([0x22, 0x24, 0x28, 0x29, DOT, 0x3b, 0x40, BACKSLASH]);
 
-function octetText(octet: number): string {
-  if (octet <= 0x20 || octet >= 0x7f) return `\\${octet.toString().padStart(3, '0')}`;
-  const character = String.fromCharCode(octet);
-  return SPECIAL.has(octet) ? `\\${character}` : character;
+/** Appends one octet of a label to `textScratch`, escaped if need be. @returns the offset past it */
+function appendOctetText(octet: number, offset: number): number {
+  let at = offset;
+  if (octet <= 0x20 || octet >= 0x7f) {
+    textScratch[at++] = BACKSLASH;
+    textScratch[at++] = DIGIT_ZERO + Math.floor(octet / 100);
+    textScratch[at++] = DIGIT_ZERO + (Math.floor(octet / 10) % 10);
+    textScratch[at++] = DIGIT_ZERO + (octet % 10);
+    return at;
+  }
+  if (SPECIAL.has(octet)) textScratch[at++] = BACKSLASH;
+  textScratch[at++] = octet;
+  return at;
 }
 
 /** What may follow a backslash: three digits, or one printable character that is no digit. */
@@ -235,14 +252,14 @@ export function textToName(text: string): Uint8Array | WireFault {
   while (at < text.length) {
     let octet = text.charCodeAt(at);
     at += 1;
-    if (octet === 0x2e) {
+    if (octet === DOT) {
       if (written - lengthAt === 1) return WireFault.badText;
       name[lengthAt] = written - lengthAt - 1;
       lengthAt = written;
       written += 1;
       continue;
     }
-    if (octet === 0x5c) {
+    if (octet === BACKSLASH) {
       const sequence = ESCAPE.exec(text.slice(at, at + 3))?.[0];
       if (sequence === undefined) return WireFault.badText;
       octet = sequence.length === 3 ? Number(sequence) : sequence.charCodeAt(0);

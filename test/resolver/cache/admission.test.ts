@@ -174,7 +174,7 @@ describe('what a response is, and how long it is kept', () => {
     const limits = { ...LIMITS, minTtlMs: 60_000 };
     const answer = respond('a.org', 'MX', NOERROR, { answers: [mx('a.org', 5)] });
     expect(fate(answer, limits)).toEqual(['answer', 60, STALE]);
-    const denial = respond('a.org', 'MX', NOERROR, { authorities: [soa('a.org', 9, 9)] });
+    const denial = respond('a.org', 'MX', NOERROR, { authorities: [soa('a.org', 9, 999)] });
     expect(fate(denial, limits)).toEqual(['nodata', 9, STALE]);
   });
 

@@ -96,7 +96,7 @@ describe('parseQuery', () => {
     ['a compressed QNAME', patched(EXAMPLE_MX, 12, 0xc0, 12), QueryVerdict.formErr],
     ['a reserved label', patched(EXAMPLE_MX, 12, 0x47), QueryVerdict.formErr],
     ['RDLENGTH past the end', patched(EXAMPLE_MX, 38, 0xff), QueryVerdict.formErr],
-    ['an option past its record', patched(EXAMPLE_MX, 42, 0, 9), QueryVerdict.formErr],
+    ['an option past its record', patched(EXAMPLE_MX, 40, 0, 12, 0, 9), QueryVerdict.formErr],
     ['a cookie of 7 octets', cookieOf(7), QueryVerdict.formErr],
     ['a cookie of 15 octets', cookieOf(15), QueryVerdict.formErr],
     ['a cookie of 41 octets', cookieOf(41), QueryVerdict.formErr],
@@ -225,6 +225,16 @@ describe('repeatsQuestion', () => {
     expect(repeatsQuestion(response, query, 23, false)).toBe(folded);
     expect(repeatsQuestion(response, query, 23, true)).toBe(exact);
   });
+});
+
+test('case is of names only: TYPE65 is not TYPE97', () => {
+  const query = patched(
+    encode({ type: 'query', questions: [{ name: 'a.org', type: 'A' }] }),
+    20,
+    65,
+  );
+  const response = patched(answer('a.org', 'A'), 20, 97);
+  expect(repeatsQuestion(response, query, 23, false)).toBe(false);
 });
 
 test('dns-packet reads its own sample, so the samples are messages', () => {

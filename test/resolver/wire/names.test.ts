@@ -46,7 +46,8 @@ describe('following a name', () => {
     ['a pointer into the header', message(0xc0, 0), 12, 'badPointer'],
     ['a label of type 01', message(0x41, 0), 12, 'reservedLabel'],
     ['a label of type 10', message(0x81, 0), 12, 'reservedLabel'],
-    ['256 octets', message(...labels(127, 1), 1, 0x61, 0), 12, 'nameTooLong'],
+    ['256 octets', message(...labels(1, 2), ...labels(126, 1), 0), 12, 'nameTooLong'],
+    ['257 octets', message(...labels(128, 1), 0), 12, 'nameTooLong'],
   ])('%s', (_, octets, offset, fault) => {
     for (const read of [nameToText, nameKey, copyName]) {
       expect(faultName(read(octets, offset) as number)).toBe(fault);
@@ -66,6 +67,11 @@ describe('following a name', () => {
     expect(nameKey(octets, 12)).toHaveLength(129);
     expect(nameKey(octets, 141)).toBe(WireFault.nameTooLong);
     expect(skipName(octets, 141)).toBe(octets.length);
+  });
+
+  test('half a pointer equals nothing, whatever stands where its upper bits lead', () => {
+    const octets = message(...filled(300, 0), 0xc1);
+    expect(equalNames(octets, 12, octets, octets.length - 1)).toBe(false);
   });
 
   test('a ladder of pointers ends at its bound', () => {

@@ -125,7 +125,7 @@ test('every 16 octets are an address that reads back the same', () => {
 });
 
 describe('RDATA that is not what its type demands', () => {
-  const message = Uint8Array.from([...filled(12, 0), 0, 0, 1, 0x61, 0, 9, 9, 9]);
+  const message = Uint8Array.from([...filled(12, 0), 0, 0, 1, 0x61, 0, ...filled(30, 9)]);
   test.each<[string, Decoder, number, number, number]>([
     ['A of 3 octets', decodeA, 12, 3, WireFault.badRdata],
     ['A of 5 octets', decodeA, 12, 5, WireFault.badRdata],
@@ -137,6 +137,7 @@ describe('RDATA that is not what its type demands', () => {
     ['TXT without a string', decodeTxt, 12, 0, WireFault.badRdata],
     ['TXT string past its RDATA', decodeTxt, 14, 1, WireFault.badRdata],
     ['SOA of names only', decodeSoa, 12, 2, WireFault.badRdata],
+    ['SOA with octets behind its numbers', decodeSoa, 12, 23, WireFault.badRdata],
     ['TLSA without data', decodeTlsa, 12, 3, WireFault.badRdata],
   ])('%s', (_, decode, offset, length, fault) => {
     expect(decode(message, offset, length)).toBe(fault);
