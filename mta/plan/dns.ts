@@ -50,7 +50,8 @@ export interface DnsCounters {
 }
 
 const IN_FLIGHT_MAX = 256;
-const WAITING_MAX = 16_384;
+/** After a restart every domain with mail may be due at once. One that waits costs 2.2 KB. */
+const WAITING_MAX = 32_768;
 /** So that IN_FLIGHT_MAX responses of 1,232 octets fit into receive buffers of 212,992, Linux's default. */
 const SOCKETS = 4;
 
@@ -72,8 +73,9 @@ export class DnsClient implements Dns {
   /** Lookups under way or waiting, by type and name. */
   readonly #underWay = new Map<string, Promise<Lookup<unknown>>>();
   readonly #queries = new Map<string, number>();
-  /** In order of arrival, as a Set keeps them. */
-  readonly #waiting = new Set<() => void>();
+  /** In order of arrival from #waitingHead on; what is before has had its turn. */
+  #waiting: (() => void)[] = [];
+  #waitingHead = 0;
   #inFlight = 0;
   #begun = 0;
   #sentAgain = 0;
@@ -153,19 +155,28 @@ export class DnsClient implements Dns {
 
   async #inTurn<Rdata>(ask: () => Promise<Lookup<Rdata>>): Promise<Lookup<Rdata>> {
     if (this.#inFlight < IN_FLIGHT_MAX) this.#inFlight += 1;
-    else if (this.#waiting.size >= WAITING_MAX) return OVERLOAD;
+    else if (this.#waiting.length - this.#waitingHead >= WAITING_MAX) return OVERLOAD;
     // The place is handed over as it is, so that nobody overtakes.
-    else await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {
       return await ask();
     } finally {
-      const [next] = this.#waiting;
-      if (next === undefined) this.#inFlight -= 1;
-      else {
-        this.#waiting.delete(next);
-        next();
-      }
+      const next = this.#nextWaiting();
+      if (next === null) this.#inFlight -= 1;
+      else next();
     }
+  }
+
+  #nextWaiting(): (() => void) | null {
+    const next = this.#waiting[this.#waitingHead];
+    if (next === undefined) return null;
+    this.#waitingHead += 1;
+    // Cut off in halves: each entry is moved once on average.
+    if (this.#waitingHead * 2 >= this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#waitingHead);
+      this.#waitingHead = 0;
+    }
+    return next;
   }
 
   #exchange(name: Uint8Array, type: number): Promise<Ending> {
@@ -181,20 +192,12 @@ export class DnsClient implements Dns {
 
   #noResponse({ unreachable, overTcp }: Extract<Ending, { kind: 'none' }>): Trouble {
     const where = formatEndpoint(this.#server);
-    if (overTcp)
-      return {
-        kind: 'trouble',
-        cause: 'timeout',
-        text: `no response over TCP from the resolver at ${where}`,
-      };
     // Others heard from it while this one waited: then it is there.
     const heard = this.#clock.monotonicMs() - this.#lastHeardMs < GIVE_UP_MS;
-    if (heard)
-      return {
-        kind: 'trouble',
-        cause: 'timeout',
-        text: `no response from the resolver at ${where}`,
-      };
+    if (overTcp || heard) {
+      const text = `no response${overTcp ? ' over TCP' : ''} from the resolver at ${where}`;
+      return { kind: 'trouble', cause: 'timeout', text };
+    }
     const text = unreachable
       ? `nobody listens at the resolver's address ${where}`
       : `the resolver at ${where} is silent`;

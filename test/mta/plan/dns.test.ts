@@ -399,8 +399,8 @@ describe('bounds', () => {
     );
   });
 
-  test('beyond 16,384 waiting, the next is told so at once', async () => {
-    const lookups = Array.from({ length: 256 + 16_384 }, (_, index) =>
+  test('beyond 32,768 waiting, the next is told so at once', async () => {
+    const lookups = Array.from({ length: 256 + 32_768 }, (_, index) =>
       dns.mx(`d${index}.example.net`),
     );
     expect(await dns.mx('one.more.example.net')).toMatchObject({
