@@ -285,6 +285,7 @@ export class Session {
   #close(): void {
     if (this.#phase === 'closing') return;
     this.#phase = 'closing';
+    this.#activeAtMs = this.#host.intake.clock.monotonicMs();
     this.#dialog.reset();
     this.#reader = null;
     this.#flush();

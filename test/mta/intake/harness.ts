@@ -118,6 +118,13 @@ export class RawClient {
     return this.#received;
   }
 
+  /** Sends, and resolves with what came since. */
+  async exchange(text: string, pattern: RegExp): Promise<string> {
+    this.#received = '';
+    this.send(text);
+    return this.until(pattern);
+  }
+
   /** Resolves with everything once the server has closed. */
   async end(): Promise<string> {
     while (!this.#ended) {
