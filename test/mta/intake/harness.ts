@@ -15,6 +15,8 @@ import { scratchFolder } from '../../support/scratch.ts';
 
 export const LOOPBACK = [parseNetwork('127.0.0.0/8')!, parseNetwork('::1')!];
 export const NOWHERE = [parseNetwork('192.0.2.0/24')!];
+/** For expect.poll: a busy machine is not a failure. */
+export const PATIENCE = { timeout: 15_000, interval: 10 };
 export const FIRST_ID = 1_000_000_000_000;
 
 export const SETTINGS: IntakeSettings = {

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { formatMessageId } from '../../../mta/envelope.ts';
 import { IntakeBusy, SpoolUnavailable } from '../../../mta/errors.ts';
 import { injectionApi } from '../../../mta/intake/http.ts';
-import { FIRST_ID, NOWHERE, RawClient, type Rig, rig, textOf } from './harness.ts';
+import { FIRST_ID, NOWHERE, PATIENCE, RawClient, type Rig, rig, textOf } from './harness.ts';
 
 const ID = formatMessageId(FIRST_ID);
 const servers: FastifyInstance[] = [];
@@ -359,9 +359,9 @@ describe('over a real socket', () => {
     client.send(
       'POST /v1/messages?from=&to=b@b.c HTTP/1.1\r\nhost: x\r\ncontent-type: message/rfc822\r\ncontent-length: 5000\r\n\r\nhalf',
     );
-    await expect.poll(() => intake.held.held).toBeGreaterThan(0);
+    await expect.poll(() => intake.held.held, PATIENCE).toBeGreaterThan(0);
     client.destroy();
-    await expect.poll(() => intake.held.held).toBe(0);
+    await expect.poll(() => intake.held.held, PATIENCE).toBe(0);
     expect(accepted).toEqual([]);
   });
 

@@ -3,7 +3,16 @@ import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { requirePeer } from '../../support/peers.ts';
 import { runProcess } from '../../support/process.ts';
-import { listen, NOWHERE, RawClient, type Rig, rig, testCertificate, textOf } from './harness.ts';
+import {
+  listen,
+  NOWHERE,
+  PATIENCE,
+  RawClient,
+  type Rig,
+  rig,
+  testCertificate,
+  textOf,
+} from './harness.ts';
 
 const USERS = { user: 'pass word', other: '' };
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
@@ -126,7 +135,7 @@ describe('STARTTLS', () => {
     await client.until(/220 2\.0\.0/);
     client.send('this is no TLS record at all\r\n\r\n');
     await client.end();
-    await expect.poll(() => secured.intake.counters.clients).toBe(0);
+    await expect.poll(() => secured.intake.counters.clients, PATIENCE).toBe(0);
     (await startTls(securedPort)).destroy();
   });
 });

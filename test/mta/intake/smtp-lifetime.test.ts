@@ -7,7 +7,7 @@ import {
 } from '../../../mta/intake/session.ts';
 import { SWEEP_MS } from '../../../mta/intake/smtp.ts';
 import { ManualClock } from '../../support/clock.ts';
-import { FIRST_ID, listen, RawClient, type Rig, rig } from './harness.ts';
+import { FIRST_ID, listen, PATIENCE, RawClient, type Rig, rig } from './harness.ts';
 
 const BEGIN = 'EHLO c\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<b@b.c>\r\nDATA\r\n';
 const rigs: Rig[] = [];
@@ -97,7 +97,7 @@ describe('time-outs', () => {
     await new Promise((resolve) => client.socket.once('end', resolve));
     expect(intake.counters.clients).toBe(1);
     clock.advance(CLOSE_TIMEOUT_MS + SWEEP_MS);
-    await expect.poll(() => intake.counters.clients).toBe(0);
+    await expect.poll(() => intake.counters.clients, PATIENCE).toBe(0);
   });
 });
 

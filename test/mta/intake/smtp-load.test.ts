@@ -37,9 +37,18 @@ requirePeer('smtp-source')('smtp-source', () => {
     indexes.clear();
     made.accepted.length = 0;
     const { code, output } = await runProcess('smtp-source', [
+      '-s',
+      '20',
+      '-m',
+      String(MESSAGES),
+      '-l',
+      '10240',
+      '-f',
+      'a@example.com',
+      '-t',
+      'b@example.net',
       ...args,
-      ...['-s', '20', '-m', String(MESSAGES), '-l', '10240'],
-      ...['-f', 'a@example.com', '-t', 'b@example.net', `127.0.0.1:${port}`],
+      `127.0.0.1:${port}`,
     ]);
     expect(output).toBe('');
     expect(code).toBe(0);

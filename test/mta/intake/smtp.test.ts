@@ -5,6 +5,7 @@ import {
   FIRST_ID,
   listen,
   NOWHERE,
+  PATIENCE,
   RawClient,
   type Rig,
   rig,
@@ -338,7 +339,7 @@ describe('trouble behind the door', () => {
     await client.until(/354/);
     expect(intake.held.held).toBeGreaterThan(0);
     client.destroy();
-    await expect.poll(() => intake.held.held).toBe(0);
+    await expect.poll(() => intake.held.held, PATIENCE).toBe(0);
     expect(accepted).toEqual([]);
     expect(intake.counters.clients).toBe(0);
   });
@@ -353,7 +354,7 @@ describe('trouble behind the door', () => {
     expect(intake.counters.refused.clients).toBe(1);
     inside[0]!.send('QUIT\r\n');
     await inside[0]!.end();
-    await expect.poll(() => intake.counters.clients).toBe(1);
+    await expect.poll(() => intake.counters.clients, PATIENCE).toBe(1);
     await connectTo(port).until(/220/);
   });
 });
