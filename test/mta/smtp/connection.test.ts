@@ -143,6 +143,36 @@ describe('TLS', () => {
     expect(sink.counts.messages).toBe(2);
   });
 
+  test('each policy has tickets of its own, though the certificate would do for all', async () => {
+    const certificate = selfSigned(['sink.example']);
+    const { port } = await sinkFor({ certificate });
+    const deps = newDeps({ tlsContext: createClientContext(certificate.cert) });
+    const seen: (boolean | undefined)[] = [];
+    for (const tls of ['opportunistic', 'verify', 'opportunistic', 'verify'] as const) {
+      const told = await deliver(port, { letters: [letter('a')], target: { tls }, deps });
+      seen.push(told.connection.tls?.resumed);
+    }
+    expect(seen).toEqual([false, false, true, true]);
+  });
+
+  test('a resumed session shows no name: the verdict is that of the full handshake', async () => {
+    const certificate = selfSigned(['other.example']);
+    const { port } = await sinkFor({ certificate });
+    const deps = newDeps({ tlsContext: createClientContext(certificate.cert) });
+    for (const resumed of [false, true]) {
+      const told = await deliver(port, {
+        letters: [letter('a')],
+        target: { tls: 'opportunistic' },
+        deps,
+      });
+      expect(told.connection.tls).toMatchObject({
+        resumed,
+        verified: false,
+        fault: 'ERR_TLS_CERT_ALTNAME_INVALID',
+      });
+    }
+  });
+
   test('verify: another name', async () => {
     const certificate = selfSigned(['other.example']);
     const { sink, port } = await sinkFor({ certificate });
