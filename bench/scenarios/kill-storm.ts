@@ -1,14 +1,14 @@
 /**
  * kill -9 of the mta, again and again, while mail is injected and delivered to a real Postfix over
  * STARTTLS: is anything lost that the mta had acknowledged, and how much is delivered twice?
- *
- *     node bench/scenarios/kill-storm.ts [messages] [seconds between kills]
+ * --kill-every is in milliseconds.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cleanup } from '../../test/support/cleanup.ts';
 import { type Postfix, startPostfixReceiver } from '../../test/support/postfix.ts';
 import { loopbackAddress } from '../../test/support/scratch.ts';
 import { startAuthority } from '../load/authority.ts';
+import { benchMain } from '../load/command.ts';
 import { inject, type Letter } from '../load/injector.ts';
 import { type Postilion, startPostilion } from '../load/postilion.ts';
 import { numberedDomains, oneHostZones } from '../load/world.ts';
@@ -148,13 +148,19 @@ async function storm(
 }
 
 if (import.meta.main) {
-  const result = await runKillStorm({
-    messages: Number(process.argv[2] ?? 10_000),
-    killEveryMs: Number(process.argv[3] ?? 2) * 1000,
-    killsMax: 60,
-    timeoutMs: 300_000,
-    onProgress: (line) => process.stderr.write(`${line}\n`),
+  await benchMain({
+    defaults: { messages: 10_000, 'kill-every': 2_000, kills: 60 },
+    run: (numbers) =>
+      runKillStorm({
+        messages: numbers.messages,
+        killEveryMs: numbers['kill-every'],
+        killsMax: numbers.kills,
+        timeoutMs: 300_000,
+        onProgress: (line) => process.stderr.write(`${line}\n`),
+      }),
+    failed: (outcome) => {
+      const { lost, acknowledged, messages } = outcome as KillStorm;
+      return lost.length > 0 || acknowledged !== messages;
+    },
   });
-  console.log(JSON.stringify(result, null, 2));
-  process.exitCode = result.lost.length === 0 && result.acknowledged === result.messages ? 0 : 1;
 }
