@@ -20,7 +20,8 @@ export class UnwritableArgument extends Error {
   }
 }
 
-const QUOTED = String.raw`"(?:[^\p{Cc}"\\]|\\[^\p{Cc}])*"`;
+/** A quoted pair stays ASCII under SMTPUTF8 too (RFC 6531 §3.3). */
+const QUOTED = String.raw`"(?:[^\p{Cc}\p{Zl}\p{Zp}"\\]|\\[\x20-\x7e])*"`;
 const ATOMS = String.raw`[^\p{Cc}\p{Z}<>()\[\]\\,;:@"]+`;
 const DOMAIN = String.raw`[^\p{Cc}\p{Z}<>()\[\]\\,;:@"]+|\[[A-Za-z0-9:.-]+\]`;
 /** Local part (dot-string or quoted string), "@", domain or address literal (RFC 5321 §4.1.2). */

@@ -86,6 +86,9 @@ describe('addresses', () => {
     expect(command.rcpt('grün@grün.example', true)).toBe('RCPT TO:<grün@grün.example>\r\n');
     expect(command.isWritable('gr\u0085n@example.org', true)).toBe(false);
     expect(command.isWritable('gr\u2028n@example.org', true)).toBe(false);
+    expect(command.isWritable('"gr\u2028n"@example.org', true)).toBe(false);
+    expect(command.isWritable('"gr\\ün"@example.org', true)).toBe(false);
+    expect(command.isWritable('"grün d"@example.org', true)).toBe(true);
     expect(command.isWritable('gr\ud800n@example.org', true)).toBe(false);
   });
 
@@ -114,7 +117,7 @@ describe('addresses', () => {
           ]) {
             if (!command.isWritable(address, smtpUtf8)) continue;
             const line = command.rcpt(address, smtpUtf8);
-            const bare = line.replaceAll(/"(?:[^"\\]|\\.)*"/g, '');
+            const bare = line.replaceAll(/"(?:[^"\\]|\\.)*"/gs, '');
             if (/^[^\r\n\0]*\r\n$/.test(line) && bare.match(/[<>]/g)?.join('') === '<>') continue;
             throw new Error(JSON.stringify(line));
           }
