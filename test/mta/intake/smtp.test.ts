@@ -40,15 +40,14 @@ async function converse(port: number, sent: string): Promise<string[]> {
   return (await client.end()).trimEnd().split('\r\n');
 }
 
-/** Whether the server reads on within a moment. */
-const drained = (client: RawClient): Promise<boolean> =>
-  new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(false), 500);
-    client.socket.once('drain', () => {
-      clearTimeout(timer);
-      resolve(true);
-    });
-  });
+/** Whether the server, which shares our event loop, reads on within so many of its turns. */
+async function drained(client: RawClient): Promise<boolean> {
+  for (let turn = 0; turn < 2000; turn += 1) {
+    if (!client.socket.writableNeedDrain) return true;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return false;
+}
 
 const GREETING = '220 mta.example.net ESMTP Postilion';
 const ID = formatMessageId(FIRST_ID);
@@ -273,7 +272,7 @@ describe('commands', () => {
     let written = 0;
     while (client.socket.write(flood) || (await drained(client))) {
       written += flood.length;
-      expect(written).toBeLessThan(100_000_000);
+      expect(written).toBeLessThan(30_000_000);
     }
     client.socket.resume();
     await client.until(/(250 2\.0\.0 OK\r\n){1000}/);
