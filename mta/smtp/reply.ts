@@ -36,8 +36,7 @@ export class MalformedReply extends Error {
   readonly octets: Uint8Array;
   constructor(complaint: string, octets: Uint8Array) {
     super(`malformed reply, ${complaint}: ${printable(octets).slice(0, 80)}`);
-    // A Buffer's own slice would be a view of memory that is not ours.
-    this.octets = new Uint8Array(octets.subarray(0, LINE_OCTETS_MAX));
+    this.octets = octets.slice(0, LINE_OCTETS_MAX);
   }
 }
 

@@ -6,17 +6,16 @@ import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
 import type { Body, MessageId } from '../envelope.ts';
 import type { Leases } from './leases.ts';
-import { type ReasonColumns, reasonOf } from './reason.ts';
+import { reasonOf } from './reason.ts';
 import type { LeasedMessage } from './spool.ts';
 import type { DueRow } from './walker.ts';
 
 /** Why a message cannot be handed out. */
 export type Damage = 'content missing' | 'content unreadable' | 'checksum mismatch';
 
-export interface RecipientRow extends DueRow, ReasonColumns {
+/** A recipient's row, and the domain it belongs to. */
+export interface RecipientRow extends DueRow {
   readonly domain: string;
-  readonly address: string;
-  readonly attempts: number;
 }
 
 export interface MessageRow {

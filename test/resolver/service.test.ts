@@ -236,7 +236,10 @@ describe('stale', () => {
     resolver.clock.advance(1_790);
     expect(client.received.length).toBe(0);
     resolver.clock.advance(20);
-    expect((await client.answer(1)).at(-1)).toBeDefined();
+    await client.answer(1);
+    // Other names are answered, so the upstream is not down; it is this name that takes long.
+    upstream.behaviour = answers(10, 9);
+    await askUdp(resolver.endpoint, question('other.example', TYPE.A));
     client.send(question('old.example', TYPE.A));
     await client.answer(2);
     answers(10, 2)(asked);
@@ -279,7 +282,7 @@ describe('questions that never go upstream', () => {
     expect(upstream.asked.length).toBe(0);
   });
 
-  test.each(['notlocalhost', 'localhost.example', 'nottest', '10.in-addr.arpa'])(
+  test.each(['notlocalhost', 'a\\009localhost', 'localhost.example', 'nottest', '10.in-addr.arpa'])(
     '%s is an ordinary name',
     async (name) => {
       await start();

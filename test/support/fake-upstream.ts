@@ -23,6 +23,8 @@ export interface Asked {
   /** The port it came from. */
   readonly port: number;
   send(message: Uint8Array): void;
+  /** Ends the connection it came over. */
+  hangUp(): void;
 }
 
 export type Behaviour = (asked: Asked) => void;
@@ -54,6 +56,8 @@ export class FakeUpstream {
       udp.bind(port, at.address);
       try {
         await once(udp, 'listening');
+        // On a manual clock nothing is sent again, so nothing may be lost.
+        udp.setRecvBufferSize(RECEIVE_BUFFER_OCTETS);
         return new FakeUpstream(udp, tcp, { address: at.address, port }, behaviour);
       } catch (error) {
         udp.close();
@@ -108,7 +112,10 @@ export class FakeUpstream {
       if (transport === 'tcp') (peer as Stream).write(frame(answer));
       else this.#udp.send(answer, port, (peer as RemoteInfo).address);
     };
-    const asked: Asked = { message, view, transport, port, send };
+    const hangUp = (): void => {
+      if (transport === 'tcp') (peer as Stream).destroy();
+    };
+    const asked: Asked = { message, view, transport, port, send, hangUp };
     this.asked.push(asked);
     this.behaviour(asked);
     const watchers = this.#watchers;
@@ -116,6 +123,8 @@ export class FakeUpstream {
     for (const wake of watchers) wake();
   }
 }
+
+const RECEIVE_BUFFER_OCTETS = 4_194_304;
 
 const LOOPBACK: Endpoint = { address: '127.0.0.1', port: 0 };
 
