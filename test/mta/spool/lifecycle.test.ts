@@ -1,3 +1,5 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MESSAGE_EPOCH_MS, MESSAGES_PER_MS } from '../../../mta/envelope.ts';
 import type { Spool } from '../../../mta/spool/spool.ts';
@@ -172,5 +174,29 @@ describe('restart', () => {
     });
     spool = await openAt(folder.path);
     expect((await spool.counts()).messages).toBe(1000);
+  });
+});
+
+describe('the file', () => {
+  test('shrinks when a burst is worked off, 4 MiB a second, down to 64 MiB of room', async () => {
+    const clock = new ManualClock();
+    const other = await scratchFolder('spool');
+    const one = await openAt(other.path, { clock });
+    const content = new Uint8Array(8_000_000);
+    const ids: number[] = [];
+    for (let n = 0; n < 12; n += 1)
+      ids.push(await one.append(submission(['a@x.example'], { content })));
+    for (let n = 0; n < 12; n += 1) await one.lease(leaseOf(['x.example'], { messagesMax: 1 }));
+    const done = ids.map((message) => ({ key: key(message), kind: 'done' }) as const);
+    await one.settle(done, []);
+    for (let second = 0; second < 20; second += 1) {
+      clock.advance(1_000);
+      await one.counts();
+    }
+    await one.close();
+    const { size } = await stat(join(other.path, 'spool.sqlite'));
+    expect(size).toBeGreaterThan(50 * 1_048_576);
+    expect(size).toBeLessThan(68 * 1_048_576);
+    await other.remove();
   });
 });
