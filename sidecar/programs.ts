@@ -6,8 +6,9 @@ import type { Log } from '../runtime/log.ts';
 import { cryptoRandom } from '../runtime/random.ts';
 import { type Endpoint, formatEndpoint } from '../runtime/settings.ts';
 import { listenAt } from './admin/server.ts';
+import { reachable } from './config/checks.ts';
 import type { Config } from './config/schema.ts';
-import type { Addresses } from './protocol.ts';
+import type { Addresses, ProgramName } from './protocol.ts';
 
 export interface RunningProgram {
   readonly addresses: Addresses;
@@ -15,8 +16,12 @@ export interface RunningProgram {
   stop(): Promise<void>;
 }
 
-/** @throws what the resolver throws when it cannot start; then nothing of it is left running */
-export async function runResolver(config: Config, log: Log): Promise<RunningProgram> {
+/** @throws what the program throws when it cannot start; then nothing of it is left running */
+export function startProgram(name: ProgramName, config: Config, log: Log): Promise<RunningProgram> {
+  return name === 'resolver' ? runResolver(config, log) : runMta(config, log);
+}
+
+async function runResolver(config: Config, log: Log): Promise<RunningProgram> {
   const [{ startResolver }, { createResolverAdmin }] = await Promise.all([
     import('../resolver/main.ts'),
     import('./admin/resolver.ts'),
@@ -32,6 +37,26 @@ export async function runResolver(config: Config, log: Log): Promise<RunningProg
   return {
     addresses: { dns: resolver.endpoints.map(formatEndpoint), smtp: [], http },
     stop: () => stopBoth(resolver, admin),
+  };
+}
+
+async function runMta(config: Config, log: Log): Promise<RunningProgram> {
+  const [{ startMta }, { createMtaAdmin }] = await Promise.all([
+    import('../mta/main.ts'),
+    import('./admin/mta.ts'),
+  ]);
+  const mta = await startMta(config.mta, ambient(log));
+  const admin = createMtaAdmin(mta, {
+    log,
+    hostnames: [hostname(), config.mta.hostname],
+    allow: config.mta.allow,
+    startedAtMs: Date.now(),
+    resolverAdmin: formatEndpoint(reachable(config.resolver.admin)),
+  });
+  const http = await serve(admin, config.mta.http, mta);
+  return {
+    addresses: { dns: [], smtp: mta.endpoints.map(formatEndpoint), http },
+    stop: () => stopBoth(mta, admin),
   };
 }
 

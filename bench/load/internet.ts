@@ -35,6 +35,8 @@ export interface InternetOptions {
   readonly providers: number;
   /** Second octet of the providers' addresses: 127.x.n.1. */
   readonly network: number;
+  /** Name of the domain with the least weight. */
+  readonly last?: string;
 }
 
 const HEAD = [
@@ -85,6 +87,7 @@ export function createInternet(options: InternetOptions): Internet {
     const round = Math.floor(rank / TAIL_CYCLE) * (TAIL_CYCLE - cycle.length);
     homes.push(cycle[turn] ?? HEAD.length + ((round + turn - cycle.length) % others));
   }
+  if (options.last !== undefined) domains[domains.length - 1] = options.last;
   const providers = Array.from(
     { length: options.providers },
     (_, index): Provider => ({

@@ -18,6 +18,8 @@ export interface PostilionOptions {
   /** Keys of the tables, over what is set here. */
   readonly resolver?: Readonly<Record<string, unknown>>;
   readonly mta?: Readonly<Record<string, unknown>>;
+  /** Program and arguments to start it by, such as unshare and its options. */
+  readonly startedBy?: readonly string[];
   /** Where the resolver answers; default: a free port of 127.0.0.1. */
   readonly dns?: Endpoint;
   /** Where the queue is kept; default: a folder that stop() removes. */
@@ -101,9 +103,9 @@ export async function startPostilion(options: PostilionOptions): Promise<Postili
 
   let running: RunningProcess;
   const start = async (): Promise<void> => {
-    const child = startProcess(process.execPath, [CLI, program, '--config', configFile], {
-      stopTimeoutMs: STOP_TIMEOUT_MS,
-    });
+    const command = [process.execPath, CLI, program, '--config', configFile];
+    const [first, ...rest] = [...(options.startedBy ?? []), ...command];
+    const child = startProcess(first!, rest, { stopTimeoutMs: STOP_TIMEOUT_MS });
     running = child;
     let ended = false;
     void child.exited.then(() => (ended = true)).catch(() => undefined);

@@ -152,19 +152,19 @@ export class SinkSession {
   }
 
   #takeData(input: Buffer): Buffer {
-    // The final dot may have begun in the octets before; a content of nothing begins with it.
+    // The final dot may have begun in the octets before; content of nothing begins with it.
     const seam = Buffer.concat([this.#tail, input.subarray(0, END_OF_DATA.length)]);
     const inSeam = seam.indexOf(END_OF_DATA);
-    const tail = this.#tail.length;
-    const at = inSeam === -1 ? input.indexOf(END_OF_DATA) : inSeam - tail;
-    if (at === -1) {
+    const inInput = inSeam === -1 ? input.indexOf(END_OF_DATA) : -1;
+    if (inSeam === -1 && inInput === -1) {
       this.#keepHead(input);
       this.#octets += input.length;
       this.#tail = Buffer.concat([this.#tail, input.subarray(-4)]).subarray(-4);
       return NONE;
     }
-    const end = Math.max(at + 2, 0);
-    this.#keepHead(input.subarray(0, end));
+    // Index into input; negative when the end began before it.
+    const at = inSeam === -1 ? inInput : inSeam - this.#tail.length;
+    this.#keepHead(input.subarray(0, Math.max(at + 2, 0)));
     this.#octets += at + 2;
     this.#state = 'command';
     this.#endMessage();

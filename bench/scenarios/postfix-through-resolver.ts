@@ -13,6 +13,7 @@ import { waitFor } from '../../test/support/process.ts';
 import { loopbackAddress } from '../../test/support/scratch.ts';
 import { startSmtpSink } from '../../test/support/smtp-sink.ts';
 import { startUnbound } from '../../test/support/unbound.ts';
+import { benchMain } from '../load/command.ts';
 import { inject, type Letter } from '../load/injector.ts';
 import { startPostilion } from '../load/postilion.ts';
 
@@ -113,10 +114,8 @@ export async function runPostfixThroughResolver(options: Options): Promise<Postf
 }
 
 if (import.meta.main) {
-  const result = await runPostfixThroughResolver({
-    messages: Number(process.argv[2] ?? 5000),
-    domains: Number(process.argv[3] ?? 300),
-    timeoutMs: 300_000,
+  await benchMain({
+    defaults: { messages: 5_000, domains: 300 },
+    run: (numbers) => runPostfixThroughResolver({ ...numbers, timeoutMs: 300_000 }),
   });
-  console.log(JSON.stringify(result, null, 2));
 }

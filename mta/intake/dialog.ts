@@ -15,8 +15,10 @@ import type { Draft, Intake } from './intake.ts';
 import type { Protocol } from './received.ts';
 import { busyReply, type Refused } from './replies.ts';
 
-/** Errors after which a client is sent away; a legitimate one stays far below. */
+/** Errors between two messages taken after which a client is sent away; a legitimate one stays far below. */
 export const ERRORS_MAX = 20;
+/** What counts as one. Not what a mailing list of poor quality brings about: a bad recipient costs itself only. */
+const ERRORS: ReadonlySet<Refusal> = new Set(['syntax', 'relay', 'auth']);
 export const AUTH_FAILURES_MAX = 3;
 
 export interface Step {
@@ -87,9 +89,7 @@ export class Dialog {
   /** @param line without its CRLF; untrusted */
   onLine(line: string): Step {
     const step = this.#expecting === null ? this.#onCommand(line) : this.#onAuthLine(line);
-    if (step.reply.charCodeAt(0) < 0x34 || step.next === 'close') return step;
-    this.#errors += 1;
-    if (this.#errors < ERRORS_MAX) return step;
+    if (this.#errors < ERRORS_MAX || step.next === 'close') return step;
     return { reply: `${step.reply}\r\n421 4.7.0 too many errors`, next: 'close' };
   }
 
@@ -119,6 +119,11 @@ export class Dialog {
       trace: { protocol: this.#protocol(utf8), helo: this.#helo, address: this.#address },
       origin: `smtp ${this.#address}`,
     };
+  }
+
+  /** The message of this transaction was taken. */
+  onAccepted(): void {
+    this.#errors = 0;
   }
 
   /** Ends the mail transaction, if there is one, and gives its memory back. */
@@ -342,6 +347,7 @@ export class Dialog {
 
   #refuse(reason: Refusal, reply: string): Step {
     this.#intake.refuse(reason);
+    if (ERRORS.has(reason)) this.#errors += 1;
     return say(reply);
   }
 }

@@ -1,5 +1,4 @@
 /** Owns the header fields that intake writes: Received (RFC 5321 §4.4), Date and Message-ID (RFC 6409 §8). */
-import { isIPv6 } from 'node:net';
 import type { Random } from '../../runtime/random.ts';
 
 /** How the message came. RFC 3848 and RFC 6531 §4.3 name the SMTP variants. */
@@ -46,5 +45,5 @@ const dateTime = (wallMs: number): string => new Date(wallMs).toUTCString().repl
 /** RFC 5321 §4.1.3; a dual-stack socket writes IPv4 clients as ::ffff:192.0.2.1. */
 function addressLiteral(address: string): string {
   const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
-  return isIPv6(plain) ? `[IPv6:${plain}]` : `[${plain}]`;
+  return plain.includes(':') ? `[IPv6:${plain}]` : `[${plain}]`;
 }

@@ -213,7 +213,10 @@ export class Session {
   #settle(submission: Submission): void {
     this.#phase = 'settling';
     this.#host.intake.submit(submission, 'smtp').then(
-      (id) => this.#onSettled(`250 2.0.0 OK queued as ${formatMessageId(id)}`),
+      (id) => {
+        this.#dialog.onAccepted();
+        this.#onSettled(`250 2.0.0 OK queued as ${formatMessageId(id)}`);
+      },
       (error: unknown) => {
         const refused = refusedAcceptance(error);
         if (refused.reason === 'internal')

@@ -44,7 +44,7 @@ export class SmtpDoor implements SessionHost {
       for (const server of this.#servers.splice(0)) server.close();
       throw error;
     }
-    this.#scheduleSweep();
+    if (this.#sweep === null) this.#scheduleSweep();
     return bound;
   }
 

@@ -36,7 +36,8 @@ export class MalformedReply extends Error {
   readonly octets: Uint8Array;
   constructor(complaint: string, octets: Uint8Array) {
     super(`malformed reply, ${complaint}: ${printable(octets).slice(0, 80)}`);
-    this.octets = octets.slice(0, LINE_OCTETS_MAX);
+    // A Buffer's own slice would be a view of memory that is not ours.
+    this.octets = new Uint8Array(octets.subarray(0, LINE_OCTETS_MAX));
   }
 }
 

@@ -22,40 +22,7 @@ import type {
   Transaction,
   WaitPhase,
 } from './transaction.ts';
-
-/** A transaction under way. */
-interface Work<T extends Transaction> {
-  readonly transaction: T;
-  readonly facts: (RecipientFact | null)[];
-  /** Its MAIL was sent before the transaction ahead was answered. */
-  readonly overlapped: boolean;
-  mail: 'awaited' | 'accepted' | 'refused';
-  rcptsAwaited: number;
-  accepted: number;
-  /** DATA was sent along with MAIL and RCPT, so its reply comes whatever they say. */
-  dataSent: boolean;
-  /** Content went by BDAT. */
-  chunked: boolean;
-  /** Arrivals seen when the content was handed out; -1 before. */
-  sentAfter: number;
-}
-
-interface Awaited<T extends Transaction> {
-  readonly phase: WaitPhase;
-  /** null: the reply concerns no transaction (RSET, the lone dot after refusals, the session). */
-  readonly work: Work<T> | null;
-  /** Index of the recipient; -1 outside phase rcpt. */
-  readonly recipient: number;
-  /** Arrivals seen when the command was handed out: a later arrival only can answer it. */
-  readonly sentAfter: number;
-}
-
-interface Unsent<T extends Transaction> {
-  readonly text: string;
-  readonly phase: WaitPhase;
-  readonly work: Work<T> | null;
-  readonly recipient: number;
-}
+import { type Awaited, answered, fill, newWork, type Unsent, type Work } from './work.ts';
 
 const NO_ACTIONS: readonly never[] = [];
 const LONE_DOT = '.\r\n';
@@ -508,31 +475,6 @@ export class Session<T extends Transaction> {
     return !isLastRung(this.#options.manners);
   }
 }
-
-const newWork = <T extends Transaction>(transaction: T, overlapped: boolean): Work<T> => ({
-  transaction,
-  facts: transaction.recipients.map(() => null),
-  overlapped,
-  mail: 'awaited',
-  rcptsAwaited: 0,
-  accepted: 0,
-  dataSent: false,
-  chunked: false,
-  sentAfter: -1,
-});
-
-/** Gives `fact` to every recipient that has none yet. */
-function fill<T extends Transaction>(work: Work<T>, fact: RecipientFact): void {
-  for (let index = 0; index < work.facts.length; index += 1) work.facts[index] ??= fact;
-}
-
-const answered = (reply: Reply, phase: FactPhase): RecipientFact => ({
-  reply,
-  phase,
-  maybeDelivered: false,
-  local: false,
-  cause: null,
-});
 
 const protocolCause = (head: { readonly phase: WaitPhase }, reply: Reply): CloseCause => ({
   kind: 'protocol',

@@ -11,7 +11,10 @@ export interface Transaction {
   readonly reversePath: string;
   /** Forward-paths without angle brackets, at least one. */
   readonly recipients: readonly string[];
-  /** CRLF line endings, ends with CRLF, not dot-stuffed. Borrowed until the outcome is told. */
+  /**
+   * CRLF line endings, ends with CRLF, not dot-stuffed. Never to be changed: after an early refusal
+   * it may still be leaving.
+   */
   readonly content: Uint8Array;
   readonly body: Body;
   readonly smtpUtf8: boolean;

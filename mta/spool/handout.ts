@@ -6,16 +6,17 @@ import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
 import type { Body, MessageId } from '../envelope.ts';
 import type { Leases } from './leases.ts';
-import { reasonOf } from './reason.ts';
+import { type ReasonColumns, reasonOf } from './reason.ts';
 import type { LeasedMessage } from './spool.ts';
 import type { DueRow } from './walker.ts';
 
 /** Why a message cannot be handed out. */
 export type Damage = 'content missing' | 'content unreadable' | 'checksum mismatch';
 
-/** A recipient's row, and the domain it belongs to. */
-export interface RecipientRow extends DueRow {
+export interface RecipientRow extends DueRow, ReasonColumns {
   readonly domain: string;
+  readonly address: string;
+  readonly attempts: number;
 }
 
 export interface MessageRow {

@@ -18,6 +18,8 @@ import { StoreFault, type StoreTrouble, troubleOf } from './trouble.ts';
 const RECOVERY_OCTETS = 1_048_576;
 /** What the log may need while free pages inside the file are filled, as a share of the reserve. */
 const LOG_SHARE = 0.5;
+/** Pause between two steps of giving space back, so that moving pages costs little beside the mail. */
+const TIDY_MS = 1_000;
 /** These are looked at afresh with a new file descriptor when a probe still meets them. */
 const REOPEN: ReadonlySet<StoreTrouble | null> = new Set(['io', 'read-only', 'not-writable']);
 
@@ -33,6 +35,7 @@ export class Keeper {
   #store: Store | null = null;
   #standing: Standing | null = { trouble: 'closed', message: 'the spool is not open yet' };
   #incidents: Incident[] = [];
+  #tidyAtMs = 0;
 
   constructor(folder: string, reserveBytes: number) {
     this.#folder = folder;
@@ -58,6 +61,7 @@ export class Keeper {
     }
     if (writes.length > 0) this.#write(writes, nowMs, answers);
     for (const { at, request } of reads) answers[at] = this.#read(request, nowMs);
+    if (nowMs >= this.#tidyAtMs) this.#tidy(nowMs);
     if (closes) this.#close();
     const incidents = this.#incidents;
     this.#incidents = [];
@@ -145,6 +149,15 @@ export class Keeper {
       store?.close();
     } catch {
       // Why it is broken is known already.
+    }
+  }
+
+  #tidy(nowMs: number): void {
+    this.#tidyAtMs = nowMs + TIDY_MS;
+    try {
+      if (this.#standing === null) this.#store?.giveBack();
+    } catch (error) {
+      this.#notice(error);
     }
   }
 

@@ -23,6 +23,7 @@ export class Lessor {
   readonly #leases: Leases;
   readonly #handout: Handout;
   readonly #due: DueStatement;
+  readonly #row: Database.Statement<[MessageId, number], RecipientRow>;
   readonly #rowsOfMessage: Database.Statement<[MessageId, number, number], RecipientRow>;
   /** First domain of a request → which of its domains has the next turn. */
   readonly #turns = new Map<string, number>();
@@ -31,6 +32,7 @@ export class Lessor {
     this.#leases = leases;
     this.#handout = handout;
     this.#due = prepareDue(db);
+    this.#row = db.prepare('SELECT * FROM recipients WHERE message = ? AND n = ?');
     this.#rowsOfMessage = db.prepare(
       'SELECT * FROM recipients WHERE message = ? AND n >= ? ORDER BY n LIMIT ?',
     );
@@ -75,10 +77,7 @@ export class Lessor {
         continue;
       }
       if (found.content.length > octetsLeft) break;
-      const rows =
-        found.recipients === 1
-          ? [{ ...row, domain: walker.domain }]
-          : this.#withCompanions(walker.domain, row, found.recipients, request, domains);
+      const rows = this.#withCompanions(row, found.recipients, request, domains);
       messages.push(this.#handout.hold(row.message, found, rows));
       octetsLeft = (messages.length === 1 ? request.bytesMax : octetsLeft) - found.content.length;
       queue.push(walker);
@@ -90,20 +89,31 @@ export class Lessor {
 
   /** The row, and other due recipients of its message that the same transaction can serve. */
   #withCompanions(
-    domain: string,
     row: DueRow,
     accepted: number,
     { nowMs, recipientsMax }: LeaseRequest,
     domains: ReadonlySet<string>,
   ): RecipientRow[] {
-    const from = accepted <= COMPANION_ROWS_MAX ? 0 : row.n;
-    const rows: RecipientRow[] = [{ ...row, domain }];
-    for (const other of this.#rowsOfMessage.all(row.message, from, COMPANION_ROWS_MAX)) {
-      if (rows.length >= recipientsMax) break;
-      if (other.n === row.n || other.due_ms > nowMs || !domains.has(other.domain)) continue;
-      if (!this.#leases.holds(other.message, other.n)) rows.push(other);
+    const { message, n } = row;
+    if (accepted === 1) return [this.#row.get(message, n)!];
+    // What stands before it has mostly been leased by now; where there is little to look at, look.
+    const from = accepted <= COMPANION_ROWS_MAX ? 0 : n;
+    const rows: RecipientRow[] = [];
+    let room = recipientsMax - 1;
+    for (const other of this.#rowsOfMessage.all(message, from, COMPANION_ROWS_MAX)) {
+      if (other.n === n) {
+        rows.push(other);
+      } else if (
+        room > 0 &&
+        other.due_ms <= nowMs &&
+        domains.has(other.domain) &&
+        !this.#leases.holds(message, other.n)
+      ) {
+        rows.push(other);
+        room -= 1;
+      }
     }
-    return rows.sort((a, b) => a.n - b.n);
+    return rows;
   }
 
   #keepTurn(first: string, turn: number): void {

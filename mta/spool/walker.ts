@@ -5,17 +5,15 @@
 import type Database from 'better-sqlite3';
 import type { MessageId } from '../envelope.ts';
 import type { Leases, Place } from './leases.ts';
-import type { ReasonColumns } from './reason.ts';
 
 /** Rows that a walker reads ahead, at most. */
 export const READ_AHEAD_MAX = 64;
 
-export interface DueRow extends ReasonColumns {
+/** An entry of the index, which alone is read: most of what is read ahead is only looked at. */
+export interface DueRow {
   readonly due_ms: number;
   readonly message: MessageId;
   readonly n: number;
-  readonly address: string;
-  readonly attempts: number;
 }
 
 /** Domain, place (due, message, n), limit. */
@@ -23,8 +21,7 @@ export type DueStatement = Database.Statement<[string, number, number, number, n
 
 export const prepareDue = (db: Database.Database): DueStatement =>
   db.prepare(
-    `SELECT due_ms, message, n, address, attempts, reason_code, reason_text, reason_since_ms
-     FROM recipients
+    `SELECT due_ms, message, n FROM recipients
      WHERE domain = ? AND (due_ms, message, n) >= (?, ?, ?)
      ORDER BY due_ms, message, n LIMIT ?`,
   );

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { parseId } from '../../mta/envelope.ts';
 import type { RunningMta, WaitingRecipient } from '../../mta/running.ts';
+import { VERSION } from '../version.ts';
 import { type AdminContext, domainSchema, type ResolverStatus } from './resolver.ts';
 import { AdminError, createAdminServer, guarded, validated } from './server.ts';
 
@@ -57,6 +58,7 @@ export function createMtaAdmin(mta: RunningMta, context: MtaAdminContext): Fasti
 function addMailRoutes(scope: FastifyInstance, mta: RunningMta): void {
   scope.get('/v1/status', async () => ({
     program: 'mta' as const,
+    version: VERSION,
     unready: mta.ready(),
     ...(await mta.status()),
   }));

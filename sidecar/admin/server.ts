@@ -78,9 +78,10 @@ export function createAdminServer(deps: AdminDeps): FastifyInstance {
 
   server.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
-    if (foreignPage(request, deps.hostnames)) {
-      throw new AdminError(403, 'ADMIN_FOREIGN_ORIGIN', 'a page of another origin may not do this');
-    }
+    if (!foreignPage(request, deps.hostnames)) return;
+    // Answered here: error handlers are each scope's own, and injection has another.
+    const refusal = errorBody('ADMIN_FOREIGN_ORIGIN', 'a page of another origin may not do this');
+    return reply.code(403).send(refusal);
   });
   server.setErrorHandler<FastifyError>((error, request, reply) => {
     const status = error.statusCode ?? 500;

@@ -1,4 +1,6 @@
 /** How commands ask a running program: HTTP to its admin address, found by flag or configuration. */
+import { MTA_HTTP_PORT } from '../../mta/config.ts';
+import { RESOLVER_ADMIN_PORT } from '../../resolver/config.ts';
 import { formatEndpoint, parseEndpoint } from '../../runtime/settings.ts';
 import { reachable } from '../config/checks.ts';
 import { loadConfig } from '../config/load.ts';
@@ -16,7 +18,7 @@ export interface AskFlags {
 
 /** The flag that names a program's address by hand. */
 const ADDRESS_FLAG = { resolver: 'admin', mta: 'http' } as const;
-const DEFAULT_PORT = { resolver: 8053, mta: 8025 } as const;
+const DEFAULT_PORT = { resolver: RESOLVER_ADMIN_PORT, mta: MTA_HTTP_PORT } as const;
 
 /** @returns "ADDRESS:PORT" */
 function addressOf(program: ProgramName, flags: AskFlags): string {

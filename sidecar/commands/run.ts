@@ -1,39 +1,85 @@
-/** `resolver`: in the foreground until a signal. */
+/** `up`, `resolver` and `mta`: programs in the foreground until a signal. */
+import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import { systemClock } from '../../runtime/clock.ts';
 import { type Loaded, loadConfig } from '../config/load.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
 import { greet } from '../greeting.ts';
 import { createLog } from '../log.ts';
+import type { ProgramName } from '../protocol.ts';
 import { stopSignal } from '../signals.ts';
 import { startFailure } from '../start-failure.ts';
-import { addConfigFlags, type ConfigFlags, overridesOf, RESOLVER_FLAGS } from './flags.ts';
+import type { ChildSpec } from '../supervised.ts';
+import {
+  addConfigFlags,
+  type ConfigFlags,
+  MTA_FLAGS,
+  overridesOf,
+  RESOLVER_FLAGS,
+} from './flags.ts';
+
+const CHILD_MODULE = fileURLToPath(new URL('../child.ts', import.meta.url));
+/** What a program needs beyond its own drain to close files and sockets. */
+const STOP_MARGIN_MS = 5_000;
 
 export function addRunCommands(root: Command): void {
+  const joined = [...RESOLVER_FLAGS, ...MTA_FLAGS];
+  addConfigFlags(root.command('up'), joined)
+    .description('run resolver and mta together, supervised, until Ctrl-C')
+    .addHelpText('after', '\nExample:\n  postilion up --config /etc/postilion/postilion.toml')
+    .action((flags: ConfigFlags) => up(load(flags, 'up', joined)));
   addConfigFlags(root.command('resolver'), RESOLVER_FLAGS)
     .description('run the caching DNS resolver alone')
     .addHelpText(
       'after',
       '\nExample:\n  postilion resolver --listen 127.0.0.1:5335 --upstream 192.0.2.53 --admin 127.0.0.1:8053',
     )
-    .action((flags: ConfigFlags) => runAlone(load(flags)));
+    .action((flags: ConfigFlags) => runAlone('resolver', load(flags, 'resolver', RESOLVER_FLAGS)));
+  addConfigFlags(root.command('mta'), MTA_FLAGS)
+    .description('run the outbound mail server alone')
+    .addHelpText(
+      'after',
+      '\nExample:\n  postilion mta --smtp 127.0.0.1:2525 --dns 127.0.0.1:5335 --spool /var/lib/postilion/spool',
+    )
+    .action((flags: ConfigFlags) => runAlone('mta', load(flags, 'mta', MTA_FLAGS)));
 }
 
-const load = (flags: ConfigFlags): Loaded =>
-  loadConfig({
-    file: flags.config ?? null,
-    overrides: overridesOf(flags, RESOLVER_FLAGS),
-    role: 'resolver',
-  });
+type RunFlags = Parameters<typeof overridesOf>[1];
 
-async function runAlone({ config, file, warnings }: Loaded): Promise<void> {
-  process.title = 'postilion resolver';
-  const { runResolver } = await import('../programs.ts');
-  const log = createLog('resolver', config.log.level);
+const load = (flags: ConfigFlags, role: ProgramName | 'up', accepted: RunFlags): Loaded =>
+  loadConfig({ file: flags.config ?? null, overrides: overridesOf(flags, accepted), role });
+
+async function up({ config, raw, file, warnings }: Loaded): Promise<void> {
+  process.title = 'postilion up';
+  const { Supervisor } = await import('../supervisor.ts');
+  const specs: readonly ChildSpec[] = [
+    { name: 'mta', module: CHILD_MODULE, stopTimeoutMs: config.mta.drain + STOP_MARGIN_MS },
+    { name: 'resolver', module: CHILD_MODULE, stopTimeoutMs: STOP_MARGIN_MS },
+  ];
+  const log = createLog('postilion', config.log.level);
+  const supervisor = new Supervisor(specs, raw, systemClock(), log);
+  const signalled = stopSignal(() => supervisor.kill());
+  const started = supervisor.start().catch((error: Error) => error);
+  const first = await Promise.race([started, signalled]);
+  if (first instanceof Error) throw new CommandFailed(EXIT.failed, first.message);
+  if (typeof first !== 'string') {
+    const readyMs = performance.now();
+    process.stdout.write(`${greet({ addresses: first, file, readyMs, warnings })}\n`);
+    await held(signalled);
+    process.stdout.write('\nStopping: mail under way is finished first.\n');
+  }
+  await supervisor.stop();
+}
+
+async function runAlone(name: ProgramName, { config, file, warnings }: Loaded): Promise<void> {
+  process.title = `postilion ${name}`;
+  const { startProgram } = await import('../programs.ts');
+  const log = createLog(name, config.log.level);
   const signalled = stopSignal(() => undefined);
-  const running = await runResolver(config, log).catch((error: unknown) => {
-    throw new CommandFailed(EXIT.failed, `resolver: ${startFailure(error)}`);
+  const running = await startProgram(name, config, log).catch((error: unknown) => {
+    throw new CommandFailed(EXIT.failed, `${name}: ${startFailure(error)}`);
   });
-  const addresses = new Map([['resolver', running.addresses]] as const);
+  const addresses = new Map([[name, running.addresses]]);
   const readyMs = performance.now();
   process.stdout.write(`${greet({ addresses, file, readyMs, warnings })}\n`);
   await held(signalled);

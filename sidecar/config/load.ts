@@ -7,6 +7,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { parse, TomlError } from 'smol-toml';
+import { RESOLVER_PORT } from '../../resolver/config.ts';
 import { formatEndpoint, parseEndpoint } from '../../runtime/settings.ts';
 import { checkConfig, type Role, reachable } from './checks.ts';
 import { type KeyPath, locateKeys } from './lines.ts';
@@ -15,7 +16,6 @@ import { type Config, configSchema, type RawConfig } from './schema.ts';
 
 /** Read when no --config is given and it exists. */
 export const DEFAULT_FILE = 'postilion.toml';
-const RESOLVER_PORT = 5335;
 
 /** A value from the command line. */
 export interface Override {

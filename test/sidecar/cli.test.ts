@@ -38,8 +38,9 @@ describe('help', () => {
     const { code, stdout } = await postilion('--help');
     expect(code).toBe(0);
     for (const command of [
+      'up',
       'resolver',
-
+      'mta',
       'check',
       'status',
       'explain',
@@ -54,16 +55,13 @@ describe('help', () => {
     );
   });
 
-  test.each([['resolver'], ['why'], ['cache', 'flush']])(
-    'of %s has an example',
-    async (...command) => {
-      const { code, stdout } = await postilion(...command, '--help');
-      expect([code, stdout.includes(`Example:\n  postilion ${command.join(' ')}`)]).toEqual([
-        0,
-        true,
-      ]);
-    },
-  );
+  test.each([['up'], ['why'], ['cache', 'flush']])('of %s has an example', async (...command) => {
+    const { code, stdout } = await postilion(...command, '--help');
+    expect([code, stdout.includes(`Example:\n  postilion ${command.join(' ')}`)]).toEqual([
+      0,
+      true,
+    ]);
+  });
 
   test("--version is the package's", async () => {
     expect(await postilion('--version')).toEqual({ code: 0, stdout: '0.1.0\n', stderr: '' });
@@ -78,11 +76,8 @@ describe('bad usage exits 2 and says what to do', () => {
     [['why'], /missing required argument 'ID'/],
     [['cache', 'flush'], /one of --name, --suffix or --all/],
     [['cache', 'dump', '--limit', '-1'], /Write a whole number/],
-    [['resolver', '--set', 'delivery=1'], /Write it as table\.key=value/],
-    [
-      ['resolver', '--set', 'mta.delivery.prot=1'],
-      /--set mta\.delivery\.prot: .*did you mean "port"\?/,
-    ],
+    [['mta', '--set', 'delivery=1'], /Write it as table\.key=value/],
+    [['mta', '--set', 'mta.delivery.prot=1'], /--set mta\.delivery\.prot: .*did you mean "port"\?/],
     [
       ['resolver', '--listen', 'nowhere'],
       /--listen: resolver\.listen\[0\]: "nowhere" is not an address/,

@@ -1,10 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { configurationReference } from '../../sidecar/reference.ts';
+import { configurationReference, metricsReference } from '../../sidecar/reference.ts';
 
 const committed = (name: string) =>
   readFileSync(new URL(`../../docs/reference/${name}`, import.meta.url), 'utf8');
 
-test('docs/reference is what the schema says; "npm run reference" writes it', () => {
+/** "npm run reference" writes both anew. */
+test('docs/reference/configuration.md is what the schema says', () => {
   expect(committed('configuration.md')).toBe(configurationReference());
+});
+
+test('docs/reference/metrics.md is what the programs export', async () => {
+  expect(committed('metrics.md')).toBe(await metricsReference());
 });

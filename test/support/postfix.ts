@@ -41,6 +41,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
   daemon_directory: DAEMONS,
   command_directory: '/usr/sbin',
   meta_directory: '/etc/postfix',
+  // Also where mail is sent from; smtpd's own address stands in master.cf.
+  inet_interfaces: '127.0.0.1',
   inet_protocols: 'ipv4',
   myhostname: 'postfix.example.net',
   mydestination: '',
@@ -109,7 +111,6 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
   await createFolders(folder.path);
   const main = {
     ...SETTINGS,
-    inet_interfaces: address,
     queue_directory: at('queue'),
     data_directory: at('data'),
     maillog_file: at('log'),
@@ -133,8 +134,13 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
     await master.stop();
     await folder.remove();
   };
+  let ended = false;
+  void master.exited.then(() => (ended = true)).catch(() => undefined);
   try {
-    await waitFor(() => accepts(port, address), 'Postfix to listen');
+    await waitFor(() => {
+      if (ended) throw new Error('Postfix’s master ended');
+      return accepts(port, address);
+    }, 'Postfix to listen');
   } catch (error) {
     const text = `${String(error)}\n${master.output()}\n${await log()}`;
     await stop();

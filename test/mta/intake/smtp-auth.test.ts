@@ -37,10 +37,10 @@ afterAll(async () => {
 });
 
 /** STARTTLS by hand, then TLS on the same socket. */
-async function startTls(port: number): Promise<TLSSocket> {
+async function startTls(port: number, before = ''): Promise<TLSSocket> {
   const client = new RawClient(port);
   await client.until(/^220 /);
-  client.send('EHLO before\r\nSTARTTLS\r\n');
+  client.send(`EHLO before\r\n${before}STARTTLS\r\n`);
   await client.until(/220 2\.0\.0 ready to start TLS\r\n$/);
   client.socket.removeAllListeners('data');
   const socket = connect({ socket: client.socket, ca: certificate, servername: 'localhost' });
@@ -119,6 +119,12 @@ describe('STARTTLS', () => {
     );
     expect(textOf(secured.accepted[before]!)).toContain('from after ([127.0.0.1])');
     expect(textOf(secured.accepted[before]!)).toContain('with ESMTPSA;');
+  });
+
+  test('forgets who authenticated in the clear', async () => {
+    const socket = await startTls(securedPort, `AUTH PLAIN ${base64('\0user\0pass word')}\r\n`);
+    const replies = await converse(socket, 'EHLO after\r\nMAIL FROM:<a@b.c>\r\nQUIT\r\n');
+    expect(replies).toContain('\r\n530 5.7.0 ');
   });
 
   test('commands behind STARTTLS in the clear are not carried into TLS', async () => {

@@ -9,7 +9,6 @@ import {
   RawClient,
   type Rig,
   rig,
-  SETTINGS,
   sentPart,
   textOf,
 } from './harness.ts';
@@ -39,6 +38,15 @@ async function converse(port: number, sent: string): Promise<string[]> {
   const client = connectTo(port);
   client.send(sent);
   return (await client.end()).trimEnd().split('\r\n');
+}
+
+/** Whether the server, which shares our event loop, reads on within so many of its turns. */
+async function drained(client: RawClient): Promise<boolean> {
+  for (let turn = 0; turn < 2000; turn += 1) {
+    if (!client.socket.writableNeedDrain) return true;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return false;
 }
 
 const GREETING = '220 mta.example.net ESMTP Postilion';
@@ -145,6 +153,10 @@ describe('a session', () => {
     const client = connectTo(made.port);
     client.socket.end('HELO c\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<b@b.c>\r\nDATA\r\n\r\nz\r\n.\r\n');
     await client.until(/354/);
+    // By the time another client has been answered twice, the end of this one has been seen.
+    const other = connectTo(made.port);
+    await other.exchange('NOOP\r\n', /250/);
+    await other.exchange('NOOP\r\n', /250/);
     settle(FIRST_ID);
     expect(await client.end()).toContain(`queued as ${ID}`);
   });
@@ -226,6 +238,44 @@ describe('commands', () => {
   ])('%s ends the connection', async (_name, sent, reply) => {
     const { port } = await start();
     expect((await converse(port, sent)).at(-1)).toContain(reply);
+  });
+
+  test('bad recipients and too many of them cost themselves only', async () => {
+    const { port, accepted } = await start();
+    const bad = 'RCPT TO:<a@b..c>\r\n'.repeat(50);
+    const many = 'RCPT TO:<a@b.c>\r\n'.repeat(50);
+    const lines = await converse(
+      port,
+      `HELO c\r\nMAIL FROM:<>\r\n${bad}${many}DATA\r\n\r\n.\r\nQUIT\r\n`,
+    );
+    expect(lines.filter((line) => line.startsWith('501 5.1.3'))).toHaveLength(50);
+    expect(lines.filter((line) => line.startsWith('452 4.5.3'))).toHaveLength(45);
+    expect(lines.at(-2)).toContain('queued as');
+    expect(accepted[0]!.envelope.recipients).toHaveLength(5);
+  });
+
+  test('errors are counted anew after each message', async () => {
+    const { port } = await start();
+    const mail = `${'x\r\n'.repeat(15)}MAIL FROM:<>\r\nRCPT TO:<a@b.c>\r\nDATA\r\n\r\n.\r\n`;
+    expect((await converse(port, `HELO c\r\n${mail.repeat(3)}QUIT\r\n`)).at(-1)).toBe(
+      '221 2.0.0 bye',
+    );
+  });
+
+  test('a client that reads no replies is not read from either', async () => {
+    const { port } = await start();
+    const client = connectTo(port);
+    await client.until(/220/);
+    client.socket.pause();
+    const flood = 'NOOP\r\n'.repeat(10_000);
+    // The kernel's buffers take some megabytes both ways; then nothing moves.
+    let written = 0;
+    while (client.socket.write(flood) || (await drained(client))) {
+      written += flood.length;
+      expect(written).toBeLessThan(30_000_000);
+    }
+    client.socket.resume();
+    await client.until(/(250 2\.0\.0 OK\r\n){1000}/);
   });
 
   test('no relaying for strangers without users: refused before they speak', async () => {
@@ -358,5 +408,3 @@ describe('trouble behind the door', () => {
     await connectTo(port).until(/220/);
   });
 });
-
-test('settings are those of the schema', () => expect(Object.keys(SETTINGS)).toHaveLength(7));

@@ -2,7 +2,6 @@
  * A process to be killed: appends without end, twenty messages at a time, and prints the id of each as
  * soon as it is acknowledged. Usage: node appender.ts FOLDER
  */
-import { writeSync } from 'node:fs';
 import { openSqliteSpool } from '../../../mta/spool/sqlite-engine.ts';
 import { systemClock } from '../../../runtime/clock.ts';
 import { silentLog } from '../../../runtime/log.ts';
@@ -21,8 +20,7 @@ const content = Buffer.alloc(10_240, 'abcdefgh ');
 async function appendForever(appender: number): Promise<void> {
   for (let n = 0; ; n += 1) {
     const id = await spool.append(submission([`${n}@d${appender}.example`], { content }));
-    // Not console.log: what is printed is with the kernel, whatever happens next.
-    writeSync(1, `${id}\n`);
+    process.stdout.write(`${id}\n`);
   }
 }
 await Promise.all(Array.from({ length: APPENDERS }, (_, appender) => appendForever(appender)));

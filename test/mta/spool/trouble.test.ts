@@ -1,9 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
+import koffi from 'koffi';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Spool } from '../../../mta/spool/spool.ts';
 import { ManualClock } from '../../support/clock.ts';
@@ -100,6 +102,49 @@ describe('at start', () => {
       expect(again.prepare('SELECT * FROM theirs').all()).toEqual([{ x: 1 }]);
       again.close();
     }
+  });
+});
+
+describe('an i/o error', () => {
+  /** From here on every write to the file fails: its descriptor is replaced by one for reading. */
+  function breakWrites(path: string): void {
+    const libc = koffi.load(null);
+    const dup2 = libc.func('int dup2(int, int)') as (from: number, to: number) => number;
+    const readOnly = openSync(path, 'r');
+    for (const fd of readdirSync('/proc/self/fd').map(Number)) {
+      if (fd === readOnly || linkOf(fd) !== path) continue;
+      expect(dup2(readOnly, fd)).toBe(fd);
+    }
+    closeSync(readOnly);
+  }
+
+  function linkOf(fd: number): string {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return '';
+    }
+  }
+
+  test('refuses, then opens the files again; leases and mail are still there', async () => {
+    spool = await openAt(folder.path, { clock });
+    const leased = await spool.append(submission(['a@x.example']));
+    await spool.lease(leaseOf(['x.example']));
+    const queued = await spool.append(submission(['b@x.example']));
+    breakWrites(join(folder.path, 'spool.sqlite-wal'));
+    await expect(spool.append(submission(['c@x.example']))).rejects.toMatchObject(trouble('io'));
+    expect(spool.trouble()).toMatchObject({ code: 'spool-io' });
+    await probe(spool);
+    expect(spool.trouble()).toMatchObject({ code: 'spool-io' });
+    await probe(spool);
+    expect(spool.trouble()).toBeNull();
+    await spool.append(submission(['d@x.example']));
+    expect(await spool.inspect(leased)).toMatchObject([{ leased: true }]);
+    expect(await spool.inspect(queued)).toMatchObject([{ leased: false }]);
+    expect(addressesOf((await spool.lease(leaseOf(['x.example']))).messages)).toEqual([
+      ['b@x.example'],
+      ['d@x.example'],
+    ]);
   });
 });
 

@@ -82,3 +82,12 @@ test('injection stands beside it, for clients of its own choice', async () => {
   });
   expect(response.json()).toEqual({ accepted: true });
 });
+
+test('injection is closed to pages of other origins, whatever it makes of errors', async () => {
+  const response = await server().inject({
+    method: 'POST',
+    url: '/v1/inject',
+    headers: { origin: 'https://evil.example' },
+  });
+  expect([response.statusCode, response.json().error.code]).toEqual([403, 'ADMIN_FOREIGN_ORIGIN']);
+});

@@ -83,11 +83,11 @@ export function fakeMta(): FakeMta {
     endpoints: [{ address: '127.0.0.1', port: 2525 }],
     metrics: new Registry(),
     injection: async (server) => {
+      server.setErrorHandler((_error, _request, reply) => reply.code(500).send({}));
       server.post('/v1/inject', async () => ({ accepted: true }));
     },
     ready: () => null,
     status: async () => ({
-      version: '0.0.0',
       hostname: 'mta.example.net',
       startedAtMs: 1_700_000_000_000,
       messages: 1,

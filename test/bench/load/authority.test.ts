@@ -3,9 +3,9 @@ import {
   type Authority,
   type AuthorityRecord,
   startAuthority,
-} from '../../bench/load/authority.ts';
-import { dig } from './dig.ts';
-import { requirePeer } from './peers.ts';
+} from '../../../bench/load/authority.ts';
+import { dig } from '../../support/dig.ts';
+import { requirePeer } from '../../support/peers.ts';
 
 const RECORDS: readonly AuthorityRecord[] = [
   {
