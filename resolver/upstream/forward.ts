@@ -37,7 +37,7 @@ export interface ForwardOwner {
 
 export interface ForwardFailure {
   /** 'rejected': each that could be reached answered SERVFAIL, REFUSED or the like. */
-  readonly kind: 'unreachable' | 'rejected' | 'budget' | 'stopped';
+  readonly kind: 'unreachable' | 'rejected' | 'budget';
   readonly extendedError: ExtendedError;
   /** The rejection to pass on, when there is one that repeats the question. */
   readonly rejection: Uint8Array | null;
@@ -179,7 +179,7 @@ export class Forwarding implements AlarmOwner, AttemptOwner {
     }
     if (late?.pending === true) {
       late.verdict = 'no answer';
-      if (late.upstream.noteTimeout()) this.#forwarder.noteDown(late.upstream);
+      if (late.upstream.noteTimeout(late.rounds > 1)) this.#forwarder.noteDown(late.upstream);
     }
     this.#advance();
   }
@@ -272,9 +272,9 @@ export class Forwarding implements AlarmOwner, AttemptOwner {
 
   #failure(): ForwardFailure {
     const rejection = this.#rejection;
-    if (this.#attempts.every((attempt) => attempt.rounds === 0 || attempt.waitsForBudget)) {
+    if (this.waitsForBudget && this.#attempts.every(({ verdict }) => verdict === null)) {
       const extendedError = { code: EXTENDED_ERROR.OTHER, text: this.#budgetText() };
-      if (this.#attempts.length > 0) return { kind: 'budget', extendedError, rejection };
+      return { kind: 'budget', extendedError, rejection };
     }
     const verdicts = this.#attempts.map(
       ({ upstream, verdict, pending }) =>

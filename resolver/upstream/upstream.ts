@@ -1,13 +1,13 @@
 /**
  * What we know of one server that we forward to: is it up, how far away, what it can, what it cost.
  *
- * Invariants: an upstream is down from the moment that it refused our packets or let
- * FAILURES_TO_DOWN time-outs pass in succession, until any matching response of it, whatever its RCODE;
+ * Invariants: an upstream is down from the moment that it refused our packets or left
+ * FAILURES_TO_DOWN questions in succession unanswered, until any matching response of it, whatever its RCODE;
  * RTO_MS_MIN <= rtoMs <= RTO_MS_MAX.
  */
 import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
 
-/** Time-outs in succession, of any questions, after which others are preferred. */
+/** Questions in succession that timed out, after which others are preferred. */
 const FAILURES_TO_DOWN = 3;
 /** Before the first sample; a recursive server may have to ask far away. */
 const RTO_MS_INITIAL = 500;
@@ -74,10 +74,14 @@ export class Upstream {
     return returned;
   }
 
-  /** @returns true when this took it down */
-  noteTimeout(): boolean {
+  /**
+   * @param again the same question had timed out before. It says little more: recursive servers are
+   *   silent for seconds about a domain whose own servers are
+   * @returns true when this took it down
+   */
+  noteTimeout(again: boolean): boolean {
     this.timeouts += 1;
-    this.failuresInSuccession += 1;
+    if (!again) this.failuresInSuccession += 1;
     return this.#fail('no answer', this.failuresInSuccession >= FAILURES_TO_DOWN);
   }
 

@@ -96,6 +96,15 @@ describe('one upstream', () => {
     expect(new Set(first.asked.map(({ view, port }) => `${view.id} ${port}`)).size).toBe(1);
   });
 
+  test('silence about one name does not take the upstream down', async () => {
+    await start(1);
+    const client = begin();
+    await first.arrival(1);
+    resolver.clock.advance(4_010);
+    expect((await answerOf(client)).rcode).toBe('SERVFAIL');
+    expect(resolver.ready()).toBe(null);
+  });
+
   test('an answer to the first packet counts after the second was sent', async () => {
     await start(1);
     const client = begin();
