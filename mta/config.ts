@@ -11,6 +11,10 @@ const RETRY_DEFAULT = ['1m', '5m', '15m', '30m', '1h', '2h', '4h'] as const;
 
 const deliverySchema = z
   .strictObject({
+    suspended: z
+      .boolean()
+      .default(false)
+      .describe('Start with delivery suspended: mail is taken and kept until it is resumed.'),
     port: z
       .int()
       .min(1)

@@ -107,10 +107,13 @@ export class Delivery {
   #timers: Timer[] = [];
   #expiring = false;
   #stopping = false;
+  /** Wall ms since when an operator holds all mail back, or null. */
+  #suspendedAtMs: number | null;
 
   constructor(deps: DeliveryDeps) {
     const { config, spool, clock, log, random } = deps;
     this.#deps = deps;
+    this.#suspendedAtMs = config.delivery.suspended ? clock.wallMs() : null;
     this.#retry = { waitsMs: config.retry, ageMsMax: config.max_age };
     this.#ledger = new DueLedger(clock, (domain) => this.#take(domain));
     this.#settler = new Settler(spool, clock, log);
@@ -126,7 +129,7 @@ export class Delivery {
       memory: this.#memory,
       openLink: deps.openLink,
       itinerary: (site) => deps.router.itinerary(site),
-      accepting: () => !this.#settler.saturated(),
+      accepting: () => this.#suspendedAtMs === null && !this.#settler.saturated(),
       finished: (consignment, facts, host) => this.#finished(consignment, facts, host),
       release: (consignments) => this.#release(consignments),
       drained: (domain, nextDueMs) => this.#drained(domain, nextDueMs),
@@ -164,6 +167,21 @@ export class Delivery {
     }
     for (const site of this.#sites.values()) site.abort();
     await Promise.race([this.#settler.idle(), this.#sleep(SETTLE_MS_MAX)]);
+  }
+
+  /** Begins no transaction from here on; those under way go on, and mail is still taken. Idempotent. */
+  suspend(): void {
+    this.#suspendedAtMs ??= this.#deps.clock.wallMs();
+  }
+
+  /** Undoes suspend(). Idempotent. */
+  resume(): void {
+    this.#suspendedAtMs = null;
+    for (const site of this.#sites.values()) site.work();
+  }
+
+  get suspendedAtMs(): number | null {
+    return this.#suspendedAtMs;
   }
 
   get counters(): DeliveryCounters {
@@ -212,6 +230,10 @@ export class Delivery {
     }
     if (dueMs > nowMs) {
       return { on: 'retry', text: reason.text, sinceMs: reason.sinceMs, untilMs: dueMs };
+    }
+    if (this.#suspendedAtMs !== null) {
+      const text = 'delivery is suspended; resume it with POST /v1/delivery/resume';
+      return { on: 'operator', text, sinceMs: this.#suspendedAtMs, untilMs: null };
     }
     const held = this.#held.get(domain);
     if (held !== undefined) return held.wait;

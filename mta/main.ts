@@ -91,6 +91,8 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
           .map(explained);
       },
       queue: async (request) => (await spool.list(request)).map(explained),
+      suspend: () => delivery.suspend(),
+      resume: () => delivery.resume(),
       stop: () => (stopped ??= stop()),
     };
   }
@@ -103,6 +105,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
       ...(await counts(spool)),
       outcomes: { received, delivered, deferred, bounced, expired },
       connections: delivery.connections,
+      suspendedAtMs: delivery.suspendedAtMs,
       dnsQueries: [...dns.counters().queries.values()].reduce((sum, count) => sum + count, 0),
       sites: delivery.sites().slice(0, STATUS_SITES_MAX),
       heldDomains: delivery.heldDomains(STATUS_SITES_MAX),
@@ -240,6 +243,7 @@ function troubles(spool: Spool, delivery: Delivery): string[] {
   const sentences: string[] = [];
   const spoolTrouble = spool.trouble();
   if (spoolTrouble !== null) sentences.push(spoolTrouble.text);
+  if (delivery.suspendedAtMs !== null) sentences.push('delivery is suspended; mail waits');
   if (delivery.resolverUnreachable)
     sentences.push('the resolver does not answer; mail waits for it');
   return sentences;

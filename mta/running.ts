@@ -33,7 +33,7 @@ export interface WaitingRecipient {
 export interface Wait {
   /**
    * 'delivering', 'ready' (next for a connection), or what it waits for: 'retry', 'site', 'dns',
-   * 'route', 'connection', 'memory', 'spool', 'stopping'.
+   * 'route', 'connection', 'memory', 'spool', 'stopping', 'operator'.
    */
   readonly on: string;
   /** One sentence for a person; quotes the peer or the resolver where one of them is the cause. */
@@ -65,6 +65,8 @@ export interface MtaStatus {
   /** Recipients since start, by outcome: received, delivered, deferred, bounced, expired. */
   readonly outcomes: Readonly<Record<string, number>>;
   readonly connections: number;
+  /** Since when delivery is suspended, or null. */
+  readonly suspendedAtMs: number | null;
   readonly dnsQueries: number;
   /** Sites by messages buffered, the most first, at most {@link STATUS_SITES_MAX}. */
   readonly sites: readonly SiteStatus[];
@@ -100,6 +102,9 @@ export interface RunningMta {
     readonly index: number | null;
   }): Promise<readonly WaitingRecipient[]>;
   queue(request: QueueRequest): Promise<readonly WaitingRecipient[]>;
+  /** Holds back all mail; transactions under way go on. Idempotent, as is resume(). */
+  suspend(): void;
+  resume(): void;
   /** Takes no more mail, finishes transactions under way within `drain`, closes the spool. Idempotent. */
   stop(): Promise<void>;
 }

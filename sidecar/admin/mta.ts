@@ -80,6 +80,14 @@ function addMailRoutes(scope: FastifyInstance, mta: RunningMta): void {
     });
     return { recipients, next: recipients.length < limit ? null : recipients.at(-1)!.id };
   });
+  scope.post('/v1/delivery/suspend', async () => {
+    mta.suspend();
+    return { suspended: true };
+  });
+  scope.post('/v1/delivery/resume', async () => {
+    mta.resume();
+    return { suspended: false };
+  });
   scope.get('/v1/sites', async () => {
     const { sites, heldDomains } = await mta.status();
     return { sites, heldDomains };

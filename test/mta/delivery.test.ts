@@ -54,6 +54,30 @@ describe('delivery', () => {
     ]);
   });
 
+  test('suspended delivery takes mail and keeps it, and says so, until it is resumed', async () => {
+    const world = await createWorld(
+      {
+        mail: { 'a.example': ['mx.one.example'] },
+        sinks: { 'mx.one.example': {} },
+        delivery: { suspended: true },
+      },
+      cleanup,
+    );
+    const [id] = await world.send([{ to: ['x@a.example'] }]);
+    const domains = async () => (await world.mta.status()).sites.map((site) => site.domains);
+    await waitFor(async () => (await domains())[0] === 1, 'the route');
+    expect((await world.why(`${id}.0`))[0]?.wait.on).toBe('operator');
+    expect(world.accepted).toHaveLength(0);
+    world.mta.resume();
+    await world.drained();
+    expect(world.accepted).toHaveLength(1);
+    world.mta.suspend();
+    await world.send([{ to: ['y@a.example'] }]);
+    expect((await world.mta.status()).messages).toBe(1);
+    world.mta.resume();
+    await world.drained();
+  });
+
   test('greylisted mail comes back and is taken', async () => {
     const world = await createWorld(
       {

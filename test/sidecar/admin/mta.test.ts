@@ -42,6 +42,16 @@ test.each(['?limit=0', '?limit=1001', '?domain=a%20b', '?after=1', '?x=1'])(
   },
 );
 
+test('delivery is suspended and resumed', async () => {
+  const mta = fakeMta();
+  const admin = createMtaAdmin(mta, CONTEXT);
+  for (const verb of ['suspend', 'resume']) {
+    const response = await admin.inject({ method: 'POST', url: `/v1/delivery/${verb}` });
+    expect(response.json()).toEqual({ suspended: verb === 'suspend' });
+  }
+  expect(mta.verbs).toEqual(['suspend', 'resume']);
+});
+
 test('a full page names the next', async () => {
   const page = (await server().inject({ url: '/v1/queue?limit=1' })).json();
   expect(page.next).toBe(WAITING.id);

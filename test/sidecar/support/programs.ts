@@ -74,12 +74,15 @@ export function fakeResolver(): FakeResolver {
 
 export interface FakeMta extends RunningMta {
   readonly asked: QueueRequest[];
+  readonly verbs: string[];
 }
 
 export function fakeMta(): FakeMta {
   const asked: QueueRequest[] = [];
+  const verbs: string[] = [];
   return {
     asked,
+    verbs,
     endpoints: [{ address: '127.0.0.1', port: 2525 }],
     metrics: new Registry(),
     injection: async (server) => {
@@ -96,6 +99,7 @@ export function fakeMta(): FakeMta {
       quarantined: 0,
       outcomes: { received: 1 },
       connections: 0,
+      suspendedAtMs: null,
       dnsQueries: 4,
       sites: [],
       heldDomains: [],
@@ -106,6 +110,8 @@ export function fakeMta(): FakeMta {
       asked.push(request);
       return [WAITING];
     },
+    suspend: () => void verbs.push('suspend'),
+    resume: () => void verbs.push('resume'),
     stop: async () => undefined,
   };
 }
