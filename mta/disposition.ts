@@ -53,6 +53,8 @@ export interface Facts {
   readonly maybeDelivered: boolean;
   /** Recipients of this transaction accepted so far; matters for "too many recipients" only. */
   readonly recipientsAccepted?: number;
+  /** We decided ourselves, from what the host offers, and asked nothing of it. */
+  readonly local?: boolean;
 }
 
 /** Stable name of a judgement, for WaitReason.code, events and metrics. */
@@ -148,6 +150,9 @@ const POLICY: readonly Rule[] = [
   // RCPT: one recipient. 452 is "too many in this transaction", and 552 without its own detail means
   // the same (RFC 5321 §4.5.3.1.10); a full mailbox says 4.2.2 or 5.2.2.
   { phases: ['rcpt'], on: /^([45]52|[45]\d\d [45]\.5\.3)$/, when: someAccepted,
+    kind: 'deferred', scope: 'recipient', reach: 'none', reason: 'too-many-recipients', retryAtOnce: true },
+  // Beyond the host's RCPTMAX (RFC 9422): not asked, so not refused either.
+  { phases: ['rcpt'], on: /^452 4\.5\.3$/, when: (facts) => facts.local === true,
     kind: 'deferred', scope: 'recipient', reach: 'none', reason: 'too-many-recipients', retryAtOnce: true },
   { phases: ['rcpt'], on: /^552( 5\.5\.3)?$/, kind: 'deferred', scope: 'recipient', reach: 'none', reason: 'deferred-by-peer' },
   // Greylisting has no code of its own; 450 and 451 with these is what its implementations send.

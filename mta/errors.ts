@@ -20,6 +20,12 @@ export class SpoolUnavailable extends Error {
   }
 }
 
+/** The engine of the spool has ended and will not come back within this process. */
+export class SpoolLost extends Error {
+  override readonly name = 'SpoolLost';
+  readonly code = 'MTA_SPOOL_LOST';
+}
+
 /** Intake's own bounds are reached; the client should come back later. */
 export class IntakeBusy extends Error {
   override readonly name = 'IntakeBusy';

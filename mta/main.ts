@@ -43,6 +43,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     reserveBytes: config.spool_reserve,
     clock,
     log,
+    onLost: deps.onFatal,
   });
   const dns = new DnsClient({ server: config.dns, clock, random });
   const sessions = newCounters();

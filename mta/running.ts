@@ -14,6 +14,12 @@ export interface MtaDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /**
+   * The mta cannot go on, and says why: its process is to end, and to be started anew. What was
+   * acknowledged is in the spool. By default the error is thrown where nobody catches it, which ends
+   * the process.
+   */
+  readonly onFatal?: (error: Error) => void;
 }
 
 /** One recipient that waits, and the whole answer to "why". */

@@ -148,11 +148,14 @@ export class ReplyParser {
     return reply;
   }
 
-  /** The enhanced code of the first line that has one counts, where its class is the code's own. */
+  /**
+   * The enhanced code of the first line that has one counts. A refusal may contradict itself, 550 4.7.1
+   * or 450 5.7.1, and must be seen to: disposition.ts defers it. Beside 2yz and 3yz another class is text.
+   */
   #keepText(octets: Buffer): void {
     const text = printable(octets);
     const enhanced = ENHANCED.exec(text)?.[1];
-    if (enhanced === undefined || Number(enhanced[0]) !== Math.floor(this.#code / 100)) {
+    if (enhanced === undefined || isRefusal(enhanced[0]!) !== this.#code >= 400) {
       this.#lines.push(text.slice(0, LINE_TEXT_MAX));
       return;
     }
@@ -167,6 +170,8 @@ export class ReplyParser {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+const isRefusal = (enhancedClass: string): boolean => enhancedClass !== '2';
 
 /** @returns 200 to 599, or -1 when the line does not begin with such a code */
 function codeAt(octets: Buffer, start: number, end: number): number {

@@ -108,11 +108,13 @@ export class Session<T extends Transaction> {
   /** Sends MAIL and what may follow it. Only when canStart. */
   start(transaction: T): void {
     const refusal = command.unfit(transaction, this.capabilities);
+    const recipientsMax = this.capabilities.recipientsMax ?? Number.POSITIVE_INFINITY;
     const work = newWork(transaction, this.#content !== null);
     for (const [index, address] of transaction.recipients.entries()) {
       const reply = refusal ?? unwritableRecipient(address, transaction.smtpUtf8);
       if (reply !== null) work.facts[index] = { ...answered(reply, 'mail'), local: true };
-      else work.rcptsAwaited += 1;
+      else if (work.rcptsAwaited < recipientsMax) work.rcptsAwaited += 1;
+      else work.facts[index] = { ...answered(BEYOND_RCPTMAX, 'rcpt'), local: true };
     }
     if (work.rcptsAwaited === 0) {
       this.#tell(work);
@@ -481,6 +483,13 @@ const protocolCause = (head: { readonly phase: WaitPhase }, reply: Reply): Close
   phase: head.phase,
   reply,
 });
+
+/** As the host would have said (RFC 9422 §4.2, RFC 5321 §4.5.3.1.10). */
+const BEYOND_RCPTMAX: Reply = command.localReply(
+  452,
+  '4.5.3',
+  'the host takes fewer recipients in one transaction (RCPTMAX)',
+);
 
 const unwritableRecipient = (address: string, smtpUtf8: boolean): Reply | null =>
   command.isWritable(address, smtpUtf8)

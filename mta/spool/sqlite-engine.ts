@@ -14,7 +14,7 @@ import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { MessageId, Submission } from '../envelope.ts';
-import { SpoolUnavailable } from '../errors.ts';
+import { SpoolLost, SpoolUnavailable } from '../errors.ts';
 import type {
   Batch,
   BatchReply,
@@ -62,6 +62,11 @@ export interface SqliteSpoolOptions {
   readonly reserveBytes: number;
   readonly clock: Clock;
   readonly log: Log;
+  /**
+   * The spool's thread has died: only another process can open the spool again. Called once; by default
+   * the error is thrown where nobody catches it, which ends the process.
+   */
+  readonly onLost?: ((error: SpoolLost) => void) | undefined;
 }
 
 /**
@@ -84,6 +89,7 @@ class SqliteSpool implements Spool {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #folder: string;
+  readonly #onLost: (error: SpoolLost) => void;
   readonly #worker: Worker;
   #appends: Waiting[] = [];
   #errands: Waiting[] = [];
@@ -97,8 +103,9 @@ class SqliteSpool implements Spool {
   /** Set when the thread is gone: then nothing is ever sent again. */
   #ended: Standing | null = null;
 
-  constructor({ folder, reserveBytes, clock, log }: SqliteSpoolOptions) {
+  constructor({ folder, reserveBytes, clock, log, onLost = raise }: SqliteSpoolOptions) {
     this.#folder = folder;
+    this.#onLost = onLost;
     this.#clock = clock;
     this.#log = log;
     const setup: WorkerSetup = { folder, reserveBytes };
@@ -307,7 +314,7 @@ class SqliteSpool implements Spool {
     );
   }
 
-  /** The thread is gone. After close() that is what was wanted; else mail waits for a restart. */
+  /** The thread is gone. After close() that is what was wanted; else nothing here can bring it back. */
   #onEnd(message: string): void {
     if (this.#ended !== null) return;
     const standing: Standing = { trouble: 'closed', message };
@@ -319,8 +326,13 @@ class SqliteSpool implements Spool {
     this.#errands = [];
     this.#appends = [];
     for (const { reject } of lost) reject(new SpoolUnavailable('closed', message));
+    if (this.#closing === null) this.#onLost(new SpoolLost(message));
   }
 }
+
+const raise = (error: SpoolLost): never => {
+  throw error;
+};
 
 const unavailable = (trouble: StoreTrouble, message: string): SpoolUnavailable =>
   new SpoolUnavailable(asSpoolTrouble(trouble), message);

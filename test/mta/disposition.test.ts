@@ -141,6 +141,11 @@ describe('judge', () => {
     },
   );
 
+  test('what we did not ask for want of room in the transaction goes in the next one', () => {
+    const judgement = judge(factsOf('rcpt', '452 4.5.3', { recipientsAccepted: 0, local: true }));
+    expect(judgement).toMatchObject({ retryAtOnce: true, reason: 'too-many-recipients' });
+  });
+
   test('a connection lost after the final dot may have delivered', () => {
     const { outcome, reason } = judge(factsOf('lost', 'none', { maybeDelivered: true }));
     expect(outcome).toEqual({

@@ -47,10 +47,21 @@ const TABLE: readonly { readonly input: string | Buffer; readonly replies: reado
       { code: 250, enhanced: '2.0.0', lines: ['ok'] },
     ],
   },
-  // The class must be that of the code (RFC 2034 §4).
+  // RFC 2034 §4 wants one class. A refusal that contradicts itself must be seen to.
   {
     input: '450 5.7.1 later\r\n',
-    replies: [{ code: 450, enhanced: null, lines: ['5.7.1 later'] }],
+    replies: [{ code: 450, enhanced: '5.7.1', lines: ['later'] }],
+  },
+  {
+    input: '550 4.7.1 listed\r\n',
+    replies: [{ code: 550, enhanced: '4.7.1', lines: ['listed'] }],
+  },
+  {
+    input: '250 4.7.1 taken\r\n550 2.1.5 no\r\n',
+    replies: [
+      { code: 250, enhanced: null, lines: ['4.7.1 taken'] },
+      { code: 550, enhanced: null, lines: ['2.1.5 no'] },
+    ],
   },
   { input: '250 2.1.1000 x\r\n', replies: [{ code: 250, enhanced: null, lines: ['2.1.1000 x'] }] },
   {

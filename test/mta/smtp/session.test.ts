@@ -540,6 +540,22 @@ describe('bounds', () => {
     expect([session.canStart, session.exhausted]).toEqual([false, true]);
   });
 
+  test('RCPTMAX: the recipients beyond it are told without a command', () => {
+    const beyond =
+      'rcpt local 452 4.5.3 the host takes fewer recipients in one transaction (RCPTMAX)';
+    run({}, [
+      ...ready('PIPELINING', 'CHUNKING', 'LIMITS RCPTMAX=2'),
+      [
+        start('a', 'x@example.org', 'y@example.org', 'z@example.org'),
+        MAIL_A,
+        'RCPT TO:<x@example.org>',
+        'RCPT TO:<y@example.org>',
+      ],
+      ['250 ok\n550 no\n250 ok', ...BDAT],
+      ['250 taken', `a: rcpt 550 no, endOfData 250 taken, ${beyond}`],
+    ]);
+  });
+
   test('what the host cannot take is told without a command', () => {
     run({}, [
       ...ready('PIPELINING', 'CHUNKING', 'SIZE 20'),
