@@ -1,11 +1,54 @@
 /** The [resolver] table: schema, defaults and the sentences of the reference. Units: ms, octets. */
 import { z } from 'zod';
 import { duration, endpoint, network } from '../runtime/settings.ts';
-import { BUDGET_PACKETS_MIN } from './upstream/budget.ts';
+import { upstreamAddress } from './upstream/address.ts';
+import { BUDGET_PACKETS_MIN } from './upstream/token-bucket.ts';
+import { textToName } from './wire/names.ts';
 
 export const RESOLVER_PORT = 5335;
 export const RESOLVER_ADMIN_PORT = 8053;
-const DNS_PORT = 53;
+
+/** Packets per second; 0 is no bound. */
+const packets = () =>
+  z
+    .int()
+    .min(0)
+    .refine((value) => value === 0 || value >= BUDGET_PACKETS_MIN, {
+      error: ({ input }) =>
+        `${input} is too small; write 0 for no bound, or ${BUDGET_PACKETS_MIN} packets per second or more`,
+    });
+
+const selection = () =>
+  z
+    .enum(['ordered', 'fastest'])
+    .default('ordered')
+    .describe(
+      'ordered: the first upstream that answers, as written. fastest: by round trip and success, one question in twenty elsewhere.',
+    );
+
+/** A domain name; yields it as written and on the wire. */
+const zoneName = () =>
+  z.string().transform((text, context) => {
+    const name = textToName(text);
+    if (typeof name !== 'number') return { text, name };
+    context.addIssue(`"${text}" is not a domain name; write for example "corp.example"`);
+    return z.NEVER;
+  });
+
+const forwardSchema = z.strictObject({
+  zone: zoneName(),
+  upstreams: z.array(upstreamAddress()).min(1),
+  budget: packets().optional(),
+  selection: selection(),
+  spill: z.array(upstreamAddress()).default([]),
+  spill_budget: packets().default(0),
+});
+
+const clientsSchema = z.strictObject({
+  networks: z.array(network()).min(1),
+  deadline: duration('4s').refine((ms) => ms >= DEADLINE_MS_MIN, 'is too short; 100 ms at least'),
+});
+const DEADLINE_MS_MIN = 100;
 
 const cacheSchema = z
   .strictObject({
@@ -33,10 +76,40 @@ export const resolverSchema = z
       .prefault([`127.0.0.1:${RESOLVER_PORT}`])
       .describe('Addresses that answer DNS over UDP and TCP.'),
     upstreams: z
-      .array(endpoint(DNS_PORT))
+      .array(upstreamAddress())
       .default([])
       .describe(
-        'Servers to forward to, in order of preference. Default: those of /etc/resolv.conf.',
+        'Servers to forward to, in order of preference: `"192.0.2.53:53"`, `"tcp://192.0.2.53"`, `"tls://192.0.2.53#NAME"`, `"https://NAME/dns-query#192.0.2.53"`. Default: those of /etc/resolv.conf.',
+      ),
+    selection: selection(),
+    spill: z
+      .array(upstreamAddress())
+      .default([])
+      .describe('Servers for what the budget leaves no time to wait for; none: SERVFAIL.'),
+    spill_budget: packets().default(0).describe('Packets per second to those; 0 is no bound.'),
+    forward: z
+      .array(forwardSchema)
+      .max(1_000)
+      .default([])
+      .describe(
+        'Zones with upstreams of their own: `zone`, `upstreams`, and optionally `budget` (default: what they cost counts against `resolver.budget`), `selection`, `spill`, `spill_budget`. The longest zone that matches counts.',
+      ),
+    tls_ca: z
+      .string()
+      .default('')
+      .describe(
+        'PEM file of authorities to trust for TLS and HTTPS upstreams; "": the usual ones.',
+      ),
+    mix_case: z
+      .boolean()
+      .default(true)
+      .describe('Questions over UDP go out in random case, which answers must repeat (0x20).'),
+    cookies: z.boolean().default(true).describe('DNS cookies to upstreams (RFC 7873).'),
+    hedge: z
+      .boolean()
+      .default(true)
+      .describe(
+        'A second upstream is asked when the first is slower than 95 of 100 times, as far as the budget has room.',
       ),
     admin: endpoint(RESOLVER_ADMIN_PORT)
       .prefault(`127.0.0.1:${RESOLVER_ADMIN_PORT}`)
@@ -49,17 +122,18 @@ export const resolverSchema = z
       .union([z.int().min(0), z.literal('auto')])
       .default(0)
       .transform((budget, context) => {
-        if (budget === 0 || (budget !== 'auto' && budget >= BUDGET_PACKETS_MIN)) return budget;
+        if (budget === 0 || budget === 'auto' || budget >= BUDGET_PACKETS_MIN) return budget;
         context.addIssue(
-          budget === 'auto'
-            ? '"auto" does not work yet; write packets per second, for example 900, or 0 for no bound'
-            : `${budget} is too small; write 0 for no bound, or ${BUDGET_PACKETS_MIN} packets per second or more`,
+          `${budget} is too small; write 0 for no bound, or ${BUDGET_PACKETS_MIN} packets per second or more`,
         );
         return z.NEVER;
       })
       .describe(
-        `Packets per second to upstreams, ${BUDGET_PACKETS_MIN} or more; retransmissions and TCP segments (as estimated) count. 0 is no bound.`,
+        `Packets per second to upstreams, ${BUDGET_PACKETS_MIN} or more; retransmissions and TCP segments (as estimated) count. 0 is no bound. "auto" finds the limit of this machine by itself.`,
       ),
+    upstream_budget: packets()
+      .default(0)
+      .describe('The same for each upstream alone; 0 is no bound.'),
     fronts: z
       .int()
       .min(0)
@@ -76,6 +150,13 @@ export const resolverSchema = z
     deadline: duration('4s').describe(
       'Every query is answered within this, with SERVFAIL if need be. Below the 5 s of glibc and Postfix.',
     ),
+    clients: z
+      .array(clientsSchema)
+      .max(100)
+      .default([])
+      .describe(
+        'Clients that give up earlier or later: `networks` and their `deadline`, for example "900ms" for an rspamd. The first that matches counts.',
+      ),
     tcp_clients: z.int().min(1).max(10_000).default(256).describe('TCP connections at once.'),
     in_flight: z
       .int()

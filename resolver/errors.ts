@@ -41,3 +41,13 @@ export class UpstreamLoop extends Error {
     );
   }
 }
+
+/** The file of `resolver.tls_ca` cannot be read. */
+export class TlsAuthoritiesUnreadable extends Error {
+  override readonly name = 'TlsAuthoritiesUnreadable';
+  readonly code = 'RESOLVER_TLS_CA_UNREADABLE';
+  /** @param systemCode such as ENOENT */
+  constructor(file: string, systemCode: string) {
+    super(`resolver.tls_ca: cannot read "${file}": ${systemCode}`);
+  }
+}

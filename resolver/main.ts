@@ -4,11 +4,12 @@
  */
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { type Endpoint, formatEndpoint } from '../runtime/settings.ts';
+import type { Endpoint } from '../runtime/settings.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import { CacheStore } from './cache/store.ts';
 import type { ResolverConfig } from './config.ts';
 import { Counters } from './counters.ts';
+import { Deadlines } from './deadlines.ts';
 import { UpstreamLoop } from './errors.ts';
 import { describeEntry, domainKey, explainDomain } from './explain.ts';
 import { DatagramListener } from './listen/dgram.ts';
@@ -17,9 +18,13 @@ import { createMetrics } from './metrics.ts';
 import { isOurselves, parseNameservers } from './resolv-conf.ts';
 import type { FlushScope, ResolverDeps, RunningResolver } from './running.ts';
 import { Service } from './service.ts';
-import { Budget } from './upstream/budget.ts';
+import { plainUpstream, type UpstreamAddress } from './upstream/address.ts';
+import { assembleGroups } from './upstream/assemble.ts';
+import { AutoBudget } from './upstream/auto-budget.ts';
 import { Forwarder } from './upstream/forward.ts';
-import { Upstream } from './upstream/upstream.ts';
+import { systemSignals } from './upstream/signals.ts';
+import type { Upstream } from './upstream/upstream.ts';
+import { upstreamSettings } from './upstream-settings.ts';
 
 const RESOLV_CONF = '/etc/resolv.conf';
 const IPV6_WILDCARD = '::';
@@ -36,14 +41,13 @@ export async function startResolver(
   deps: ResolverDeps,
 ): Promise<RunningResolver> {
   const { clock, random, log } = deps;
-  const upstreams = chooseUpstreams(config, deps).map((it, index) => new Upstream(it, index));
   const wheel = new TimerWheel(clock);
+  const settings = upstreamSettings(config, chooseUpstreams(config, deps));
   const cache = new CacheStore(config.cache.bytes);
   const counters = new Counters();
   const forwarder = new Forwarder({
-    upstreams,
-    budget: new Budget(config.budget, clock, wheel),
-    deadlineMs: config.deadline,
+    ...assembleGroups(settings, { clock, random, wheel }),
+    deadlineMs: new Deadlines(config.clients, config.deadline).longestMs,
     clock,
     random,
     wheel,
@@ -56,12 +60,15 @@ export async function startResolver(
       cache.flushFailures();
     },
   });
+  const { upstreams } = forwarder;
+  const autoBudget = config.budget === 'auto' ? startAutoBudget(forwarder, deps) : null;
   const service = new Service({ config, cache, counters, clock, wheel, forwarder });
   const listeners: Listener[] = [];
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
     await Promise.all(listeners.map((listener) => listener.close()));
     service.inFlight.stop();
+    autoBudget?.stop();
     forwarder.stop();
     wheel.stop();
   };
@@ -73,11 +80,11 @@ export async function startResolver(
     await stop();
     throw error;
   }
-  const sources = { counters, cache, service, forwarder, upstreams };
+  const sources = { counters, cache, service, forwarder, upstreams, autoBudget };
   return {
     endpoints: listeners.filter((it) => it instanceof StreamListener).map((it) => it.endpoint),
     metrics: createMetrics(sources),
-    ready: () => whyNotReady(upstreams),
+    ready: () => whyNotReady(forwarder.groups[0]!.routes.map(({ upstream }) => upstream)),
     explain: (domain) => explainDomain(domain, { ...sources, nowMs: clock.monotonicMs() }),
     cacheDump: (limit) =>
       [...cache.dump(limit)].map(([key, entry]) => describeEntry(key, entry, clock.monotonicMs())),
@@ -85,6 +92,18 @@ export async function startResolver(
     stop: () => (stopped ??= stop()),
   };
 }
+
+const startAutoBudget = (forwarder: Forwarder, { log }: ResolverDeps): AutoBudget =>
+  new AutoBudget({
+    budget: forwarder.groups[0]!.budget,
+    upstreams: forwarder.upstreams,
+    read: systemSignals(),
+    clock: forwarder.clock,
+    wheel: forwarder.wheel,
+    onCut: (reason, packetsPerSecond) => {
+      log.warn({ reason, packetsPerSecond }, 'packets were lost: the budget is lowered');
+    },
+  });
 
 interface ListenParts {
   readonly service: Service;
@@ -115,20 +134,26 @@ async function listen(
   }
 }
 
-function chooseUpstreams(config: ResolverConfig, { log }: ResolverDeps): readonly Endpoint[] {
+function chooseUpstreams(
+  config: ResolverConfig,
+  { log }: ResolverDeps,
+): readonly UpstreamAddress[] {
   const own = new Set(
     Object.values(networkInterfaces()).flatMap((addresses) =>
       (addresses ?? []).map(({ address }) => address),
     ),
   );
   if (config.upstreams.length > 0) {
-    const loop = config.upstreams.find((upstream) => isOurselves(upstream, config.listen, own));
+    const all = [config, ...config.forward].flatMap((it) => [...it.upstreams, ...it.spill]);
+    const loop = all.find((upstream) => isOurselves(upstream, config.listen, own));
     if (loop !== undefined) throw new UpstreamLoop(loop);
     return config.upstreams;
   }
-  const found = systemNameservers().filter((it) => !isOurselves(it, config.listen, own));
+  const found = systemNameservers()
+    .filter((it) => !isOurselves(it, config.listen, own))
+    .map(plainUpstream);
   if (found.length > 0) {
-    log.info({ upstreams: found.map(formatEndpoint) }, `upstreams are those of ${RESOLV_CONF}`);
+    log.info({ upstreams: found.map(({ text }) => text) }, `upstreams are those of ${RESOLV_CONF}`);
   } else {
     log.warn(
       {},

@@ -2,7 +2,8 @@
  * Series `postilion_dns_*`, read from the plain counters when somebody scrapes. No label takes its
  * values from clients.
  */
-import { Counter, Gauge, Histogram, type MetricObjectWithValues, Registry } from 'prom-client';
+import { Histogram, type MetricObjectWithValues, Registry } from 'prom-client';
+import { addAutoBudget, addBudgets } from './budget-metrics.ts';
 import type { CacheStore } from './cache/store.ts';
 import {
   ANSWER_SECONDS_BOUNDS,
@@ -12,7 +13,9 @@ import {
   TRANSPORTS,
   TYPE_LABELS,
 } from './counters.ts';
+import { addCounter, addGauge, type Sample } from './metric-kinds.ts';
 import type { Service } from './service.ts';
+import type { AutoBudget } from './upstream/auto-budget.ts';
 import type { Forwarder } from './upstream/forward.ts';
 import type { Upstream } from './upstream/upstream.ts';
 import { rcodeName } from './wire/constants.ts';
@@ -22,15 +25,15 @@ export interface MetricsSources {
   readonly cache: CacheStore;
   readonly service: Service;
   readonly forwarder: Forwarder;
+  readonly autoBudget: AutoBudget | null;
 }
-
-/** One sample of a series: label values in the order of the labels' names, and the number. */
-type Sample = readonly [labels: readonly string[], value: number];
 
 export function createMetrics(sources: MetricsSources): Registry {
   const registry = new Registry();
   addServing(registry, sources);
   addUpstreams(registry, sources.forwarder);
+  addBudgets(registry, sources.forwarder);
+  if (sources.autoBudget !== null) addAutoBudget(registry, sources.autoBudget);
   addState(registry, sources);
   return registry;
 }
@@ -57,7 +60,7 @@ function addServing(registry: Registry, { counters }: MetricsSources): void {
   registry.registerMetric(new AnswerSeconds(counters));
 }
 
-function addUpstreams(registry: Registry, { upstreams, budget }: Forwarder): void {
+function addUpstreams(registry: Registry, { upstreams }: Forwarder): void {
   const perUpstream = (name: string, help: string, value: (upstream: Upstream) => number): void =>
     addCounter(registry, name, help, ['upstream'], () =>
       upstreams.map((upstream) => [[upstream.name], value(upstream)]),
@@ -89,12 +92,23 @@ function addUpstreams(registry: Registry, { upstreams, budget }: Forwarder): voi
       .filter(({ rttMs }) => rttMs !== null)
       .map(({ name, rttMs }): Sample => [[name], rttMs! / 1000]),
   );
-  addGauge(registry, 'budget_waiting', 'Packets that wait for the budget.', [], () => [
-    [[], budget.waiting],
-  ]);
-  addCounter(registry, 'budget_delayed', 'Packets that had to wait for the budget.', [], () => [
-    [[], budget.delayedTotal],
-  ]);
+  addGauge(
+    registry,
+    'upstream_rtt_p95_seconds',
+    '95th percentile of the last round trips.',
+    ['upstream'],
+    () =>
+      upstreams
+        .filter(({ latency }) => latency.p95Ms !== null)
+        .map(({ name, latency }): Sample => [[name], latency.p95Ms! / 1000]),
+  );
+  addGauge(
+    registry,
+    'upstream_success_ratio',
+    'Smoothed share of questions answered in time.',
+    ['upstream'],
+    () => upstreams.map(({ name, success }): Sample => [[name], success]),
+  );
 }
 
 function addState(registry: Registry, { cache, service }: MetricsSources): void {
@@ -105,44 +119,6 @@ function addState(registry: Registry, { cache, service }: MetricsSources): void 
   single('cache_entries', 'Cached responses, failures included.', () => cache.entries);
   single('in_flight', 'Distinct questions under way at upstreams.', () => inFlight.size);
   single('waiting', 'Queries that wait for an upstream.', () => inFlight.waiters);
-}
-
-function addCounter(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: readonly string[],
-  read: () => readonly Sample[],
-): void {
-  const counter: Counter = new Counter({
-    name: `postilion_dns_${name}_total`,
-    help,
-    labelNames,
-    registers: [registry],
-    collect: () => {
-      counter.reset();
-      for (const [labels, value] of read()) counter.labels(...labels).inc(value);
-    },
-  });
-}
-
-function addGauge(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: readonly string[],
-  read: () => readonly Sample[],
-): void {
-  const gauge: Gauge = new Gauge({
-    name: `postilion_dns_${name}`,
-    help,
-    labelNames,
-    registers: [registry],
-    collect: () => {
-      gauge.reset();
-      for (const [labels, value] of read()) gauge.labels(...labels).set(value);
-    },
-  });
 }
 
 const SECONDS_NAME = 'postilion_dns_answer_seconds';

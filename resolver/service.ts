@@ -22,6 +22,7 @@ import { queryKey } from './cache/key.ts';
 import type { CacheStore } from './cache/store.ts';
 import type { ResolverConfig } from './config.ts';
 import type { Counters, Source, Transport } from './counters.ts';
+import { Deadlines } from './deadlines.ts';
 import { answerOddQuestion, isOddQuestion } from './odd-questions.ts';
 import { answerSpecialName } from './special-names.ts';
 import type { Forwarder, ForwardFailure } from './upstream/forward.ts';
@@ -55,6 +56,7 @@ interface Waiter {
   /** Its query, owned here. */
   readonly query: Uint8Array;
   readonly arrivedAtMs: number;
+  readonly dueAtMs: number;
   readonly source: 'upstream' | 'coalesced';
 }
 
@@ -65,6 +67,10 @@ const NOT_ALLOWED: ExtendedError = {
 const NOT_RECURSIVE: ExtendedError = {
   code: EXTENDED_ERROR.NOT_AUTHORITATIVE,
   text: 'not cached, and the query does not desire recursion',
+};
+const OVERDUE: ExtendedError = {
+  code: EXTENDED_ERROR.NO_REACHABLE_AUTHORITY,
+  text: 'no answer yet, and this client waits no longer (resolver.clients)',
 };
 const TOO_MANY: ExtendedError = {
   code: EXTENDED_ERROR.OTHER,
@@ -86,6 +92,7 @@ export class Service implements FlightOwner<Waiter> {
   readonly #counters: Counters;
   readonly #clock: Clock;
   readonly #acl: Acl;
+  readonly #deadlines: Deadlines;
   readonly #limits: AdmissionLimits;
   readonly #view = new QueryView();
   /** Reused for every rendering. */
@@ -98,6 +105,7 @@ export class Service implements FlightOwner<Waiter> {
     this.#counters = counters;
     this.#clock = clock;
     this.#acl = new Acl(config.allow);
+    this.#deadlines = new Deadlines(config.clients, config.deadline);
     this.#limits = {
       minTtlMs: config.cache.min_ttl,
       maxTtlMs: config.cache.max_ttl,
@@ -171,7 +179,8 @@ export class Service implements FlightOwner<Waiter> {
       return;
     }
     flight ??= this.inFlight.start(key, questionOf(message, view), nowMs) ?? undefined;
-    const waiter: Waiter = { client, query: message.slice(), arrivedAtMs: nowMs, source };
+    const dueAtMs = nowMs + this.#deadlines.of(client.address);
+    const waiter: Waiter = { client, query: message.slice(), arrivedAtMs: nowMs, dueAtMs, source };
     if (stale !== null && (flight === undefined || this.#isHopeless(flight))) {
       this.#sendEntry(stale, waiter, 'stale', nowMs);
     } else if (flight === undefined || !this.inFlight.join(flight, waiter)) {
@@ -214,6 +223,16 @@ export class Service implements FlightOwner<Waiter> {
     for (const waiter of this.inFlight.release(flight)) {
       this.#sendEntry(entry, waiter, 'stale', nowMs);
     }
+  }
+
+  onOverdue(flight: Flight<Waiter>, waiters: readonly Waiter[]): void {
+    const nowMs = this.#clock.monotonicMs();
+    const entry = this.#cache.get(flight.key);
+    const stale = entry !== undefined && isStale(entry, nowMs) ? entry : null;
+    const { query, questionEnd } = flight.question;
+    const overdue = stale ?? failureEntry(query, questionEnd, nowMs, 0, OVERDUE);
+    const source = stale === null ? 'failure' : 'stale';
+    for (const waiter of waiters) this.#sendEntry(overdue, waiter, source, nowMs);
   }
 
   /** Nothing can be expected of it soon enough to keep a client waiting who could have stale data. */

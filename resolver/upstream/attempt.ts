@@ -1,26 +1,22 @@
 /**
- * One question's dealings with one upstream: over UDP, over TCP once that is called for, with and
- * without EDNS. What it learns it tells the {@link AttemptOwner}, which decides who is asked next.
+ * One question's dealings with one upstream: over UDP, over TCP once that is called for, or over
+ * streams alone; with and without EDNS and cookies. What it learns it tells the {@link AttemptOwner},
+ * which decides who is asked next.
  *
- * TCP is called for by TC (RFC 1035 §4.2.1), and by a near miss or a response that cannot be parsed:
- * then UDP stays open beside it, and the first to answer wins.
+ * TCP is called for by TC (RFC 1035 §4.2.1), and by a near miss, a cookie that is not right or a
+ * response that cannot be parsed: then UDP stays open beside it, and the first to answer wins.
  */
 import type { Clock } from '../../runtime/clock.ts';
 import { FLAG } from '../wire/constants.ts';
 import { hasFlag } from '../wire/message.ts';
 import { type Budget, type BudgetWaiter, type Lane, Place } from './budget.ts';
+import { endsInBareOpt } from './cookies.ts';
+import type { Route } from './group.ts';
 import { isSound, rejectsForm } from './match.ts';
 import type { Question } from './question.ts';
-import type { TcpChannel, TcpExchange, TcpOwner } from './tcp.ts';
-import type { UdpExchange, UdpOwner, UdpPool } from './udp.ts';
+import type { StreamExchange, StreamOwner } from './stream.ts';
+import type { UdpExchange, UdpOwner } from './udp.ts';
 import type { Upstream } from './upstream.ts';
-
-/** How one upstream is reached. */
-export interface Route {
-  readonly upstream: Upstream;
-  readonly udp: UdpPool;
-  readonly tcp: TcpChannel;
-}
 
 export interface AttemptOwner {
   /** A sound response that matches in full, not cut short. */
@@ -35,7 +31,7 @@ export interface AttemptOwner {
   onReturned(upstream: Upstream): void;
 }
 
-export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
+export class Attempt implements UdpOwner, StreamOwner, BudgetWaiter {
   readonly upstream: Upstream;
   readonly lane: Lane;
   readonly #route: Route;
@@ -43,12 +39,16 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
   readonly #owner: AttemptOwner;
   readonly #budget: Budget;
   readonly #clock: Clock;
-  readonly #place = new Place(this);
+  readonly #place: Place;
   #udp: UdpExchange | null = null;
-  #tcp: TcpExchange | null = null;
+  #stream: StreamExchange | null = null;
   /** What {@link ask} sends next. */
-  #overTcp = false;
-  #tcpTries = 0;
+  #overStream: boolean;
+  #streamTries = 0;
+  /** An answer over UDP was right but for the case of its letters. */
+  #caseMissed = false;
+  /** The server wanted to see a cookie first, once. */
+  #cookieRefused = false;
   #plain: boolean;
   #sentAtMs = 0;
   /** Datagrams sent for the UDP exchange that is open. */
@@ -73,6 +73,8 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
     this.#owner = owner;
     this.#budget = budget;
     this.#clock = clock;
+    this.#place = new Place(this, route.upstream.bucket);
+    this.#overStream = route.udp === null;
     this.#plain = route.upstream.plain(clock.monotonicMs());
   }
 
@@ -80,24 +82,44 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
     return this.#place.waiting;
   }
 
+  /** Asked over TCP though the upstream takes UDP. */
   get overTcp(): boolean {
-    return this.#overTcp;
+    return this.#overStream && this.#route.udp !== null;
+  }
+
+  get overStream(): boolean {
+    return this.#overStream;
   }
 
   /** Sends the question, or sends it again, as soon as the budget allows. */
   ask(): void {
     if (this.#place.waiting) return;
-    if (this.#overTcp && this.#tcp !== null) {
+    if (this.#overStream && this.#stream !== null) {
       // TCP retransmits by itself.
       this.#owner.onSent(this);
       return;
     }
-    const packets = this.#overTcp ? this.#route.tcp.askPackets : 1;
-    if (this.#budget.take(this.#place, packets)) this.onGranted();
+    if (this.#budget.take(this.#place, this.#packets)) this.onGranted();
+  }
+
+  /** Sends the question if the packets are not missed. @returns whether it did */
+  askSpare(): boolean {
+    if (!this.#budget.takeSpare(this.lane, this.upstream.bucket, this.#packets)) return false;
+    this.onGranted();
+    return true;
+  }
+
+  /** Whether this upstream's own budget lets the question through now. */
+  get affordable(): boolean {
+    return this.upstream.bucket.has(this.#packets);
+  }
+
+  get #packets(): number {
+    return this.#overStream ? this.#route.stream.askPackets : 1;
   }
 
   onGranted(): void {
-    if (this.#overTcp) this.#sendTcp();
+    if (this.#overStream) this.#sendStream();
     else this.#sendUdp();
   }
 
@@ -105,18 +127,20 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
   close(): void {
     this.#budget.leave(this.#place);
     this.#closeUdp();
-    this.#closeTcp();
+    this.#closeStream();
     this.pending = false;
   }
 
   onDatagram(message: Uint8Array): void {
+    if (!this.#passesCookie(message)) return;
+    this.upstream.casing.noteKept();
     const sampleMs = this.#datagrams === 1 ? this.#clock.monotonicMs() - this.#sentAtMs : null;
     this.#noteResponse(sampleMs);
     if (this.#fallBackToPlain(message)) return;
     if (hasFlag(message, FLAG.TC)) {
       this.#closeUdp();
       this.#switchToTcp();
-      if (!this.#overTcp) this.#finish('truncated, and TCP failed');
+      if (!this.#overStream) this.#finish('truncated, and TCP failed');
     } else if (!isSound(message)) {
       this.upstream.datagramsMismatched += 1;
       this.#switchToTcp();
@@ -125,21 +149,24 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
     }
   }
 
-  onNearMiss(): void {
+  onNearMiss(caseOnly: boolean): void {
     if (this.#udp === null) return;
+    if (caseOnly) this.#caseMissed = true;
     this.#switchToTcp();
   }
 
   onUdpError(code: string): void {
     if (this.#udp === null) return;
     this.#closeUdp();
-    this.unreachable = true;
-    if (this.upstream.noteUnreachable(code)) this.#owner.onDown(this.upstream);
-    this.#fail(code);
+    this.#failUnreachable(code);
   }
 
-  onTcpResponse(message: Uint8Array): void {
-    this.#tcp = null;
+  onStreamResponse(message: Uint8Array, sameCase: boolean): void {
+    this.#stream = null;
+    const { upstream } = this;
+    if (this.#caseMissed && !sameCase) upstream.casing.noteMangled(this.#clock.monotonicMs());
+    // A stream is no place for forgers, so what it says of cookies is so.
+    if (!this.#plain && upstream.cookies?.judge(message) === 'missing') upstream.cookies.forget();
     this.#noteResponse(null);
     if (this.#fallBackToPlain(message)) return;
     if (isSound(message)) {
@@ -149,22 +176,35 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
     }
   }
 
-  onTcpError(code: string, reused: boolean): void {
-    if (this.#tcp === null) return;
-    this.#tcp = null;
-    if (reused && this.#tcpTries === 1) {
+  onStreamError(code: string, reused: boolean): void {
+    if (this.#stream === null) return;
+    this.#stream = null;
+    if (reused && this.#streamTries === 1) {
       this.ask();
       return;
     }
+    if (this.#route.udp === null) {
+      this.#failUnreachable(code);
+      return;
+    }
+    this.#overStream = false;
+    if (this.#caseMissed) {
+      // Whether the server mangles or somebody forges cannot be told; ask again from another port.
+      this.upstream.casing.noteDoubt(this.#clock.monotonicMs());
+      this.#streamTries = 0;
+      this.#closeUdp();
+      this.#fail(`answers in another case, and TCP: ${code}`);
+      return;
+    }
     // After a near miss UDP may still answer; after TC there is nothing else to wait for.
-    this.#overTcp = false;
     if (this.#udp !== null) return;
     this.#finish(`TCP: ${code}`);
   }
 
   #sendUdp(): void {
+    const pool = this.#route.udp;
     if (this.#udp === null) {
-      this.#udp = this.#route.udp.open(this.#query(), this.#question.questionEnd, this);
+      this.#udp = pool?.open(this.#query(), this.#question.questionEnd, this) ?? null;
       this.#datagrams = 0;
     }
     if (this.#udp === null) {
@@ -175,30 +215,51 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
     this.#sentAtMs = this.#clock.monotonicMs();
     this.pending = true;
     this.unreachable = false;
-    this.#route.udp.send(this.#udp);
+    pool?.send(this.#udp);
     this.#owner.onSent(this);
   }
 
-  #sendTcp(): void {
-    this.#tcpTries += 1;
-    this.#tcp = this.#route.tcp.ask(this.#query(), this.#question.questionEnd, this);
-    if (this.#tcp === null) {
-      this.#fail('too many questions over TCP');
+  #sendStream(): void {
+    this.#streamTries += 1;
+    this.#stream = this.#route.stream.ask(this.#query(), this.#question.questionEnd, this);
+    if (this.#stream === null) {
+      this.#fail('too many questions over one connection');
       return;
     }
     this.pending = true;
+    this.unreachable = false;
     this.#owner.onSent(this);
   }
 
   #query(): Uint8Array {
-    return this.#plain ? this.#question.plainQuery() : this.#question.query;
+    const { query, questionEnd } = this.#question;
+    if (this.#plain) return this.#question.plainQuery();
+    const { cookies } = this.upstream;
+    return cookies !== null && endsInBareOpt(query, questionEnd) ? cookies.added(query) : query;
   }
 
   #switchToTcp(): void {
-    if (this.#overTcp || this.#tcpTries > 0) return;
-    this.#overTcp = true;
+    if (this.#overStream || this.#streamTries > 0) return;
+    this.#overStream = true;
     this.#budget.leave(this.#place);
     this.ask();
+  }
+
+  /** RFC 7873 §5.3. @returns false when the datagram must not be looked at any further */
+  #passesCookie(message: Uint8Array): boolean {
+    const { cookies } = this.upstream;
+    if (this.#plain || cookies === null) return true;
+    const verdict = cookies.judge(message);
+    if (verdict === 'ok') return true;
+    if (verdict === 'refused' && !this.#cookieRefused) {
+      this.#cookieRefused = true;
+      this.#closeUdp();
+      this.ask();
+      return false;
+    }
+    if (verdict !== 'refused') this.upstream.datagramsMismatched += 1;
+    this.#switchToTcp();
+    return false;
   }
 
   /** RFC 6891 §6.2.2: who does not know EDNS is asked without, and this is remembered. */
@@ -206,8 +267,8 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
     if (this.#plain || !rejectsForm(message)) return false;
     this.#plain = true;
     this.#closeUdp();
-    this.#closeTcp();
-    this.#tcpTries = 0;
+    this.#closeStream();
+    this.#streamTries = 0;
     this.ask();
     return true;
   }
@@ -218,7 +279,7 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
       this.upstream.notePlain(nowMs);
     }
     this.#closeUdp();
-    this.#closeTcp();
+    this.#closeStream();
     this.pending = false;
     this.#owner.onAnswer(this, message);
   }
@@ -228,9 +289,15 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
     this.#fail(verdict);
   }
 
+  #failUnreachable(code: string): void {
+    this.unreachable = true;
+    if (this.upstream.noteUnreachable(code)) this.#owner.onDown(this.upstream);
+    this.#fail(code);
+  }
+
   #fail(verdict: string): void {
     this.verdict = verdict;
-    this.pending = this.#udp !== null || this.#tcp !== null;
+    this.pending = this.#udp !== null || this.#stream !== null;
     this.#owner.onFailed(this);
   }
 
@@ -239,12 +306,12 @@ export class Attempt implements UdpOwner, TcpOwner, BudgetWaiter {
   }
 
   #closeUdp(): void {
-    if (this.#udp !== null) this.#route.udp.close(this.#udp);
+    if (this.#udp !== null) this.#route.udp?.close(this.#udp);
     this.#udp = null;
   }
 
-  #closeTcp(): void {
-    if (this.#tcp !== null) this.#route.tcp.close(this.#tcp);
-    this.#tcp = null;
+  #closeStream(): void {
+    if (this.#stream !== null) this.#route.stream.close(this.#stream);
+    this.#stream = null;
   }
 }

@@ -5,9 +5,10 @@
  *
  * Invariants: at most `flightsMax` flights, one per key; at most WAITERS_PER_FLIGHT_MAX waiters each
  * and WAITERS_MAX together; a flight leaves the table before its owner is told how it ended, so that
- * a question asked meanwhile starts anew. A waiter that arrives late is answered with the others, so
- * within its own deadline.
+ * a question asked meanwhile starts anew. A waiter that arrives late is answered with the others; one
+ * whose own deadline comes before that of the flight is let go then, and the flight goes on.
  */
+import type { Clock } from '../../runtime/clock.ts';
 import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
 import type { Forwarder, ForwardFailure, Forwarding, ForwardOwner } from './forward.ts';
 import type { Question } from './question.ts';
@@ -16,14 +17,23 @@ import type { Upstream } from './upstream.ts';
 const WAITERS_PER_FLIGHT_MAX = 16_384;
 const WAITERS_MAX = 65_536;
 
-export interface FlightOwner<Waiter> {
+export interface Waiting {
+  /** Monotonic; whoever waits must be answered by then. */
+  readonly dueAtMs: number;
+}
+
+export interface FlightOwner<Waiter extends Waiting> {
   onLanded(flight: Flight<Waiter>, message: Uint8Array, upstream: Upstream): void;
   onLost(flight: Flight<Waiter>, failure: ForwardFailure): void;
   /** The time set with {@link InFlight.setPatience} is up, and there is no answer yet. */
   onPatienceEnd(flight: Flight<Waiter>): void;
+  /** Their deadlines have come; they wait no more. */
+  onOverdue(flight: Flight<Waiter>, waiters: readonly Waiter[]): void;
 }
 
-export class Flight<Waiter> implements ForwardOwner, AlarmOwner {
+const ALARM = { patience: 0, overdue: 1 } as const;
+
+export class Flight<Waiter extends Waiting> implements ForwardOwner, AlarmOwner {
   readonly key: string;
   readonly question: Question;
   readonly startedAtMs: number;
@@ -31,7 +41,10 @@ export class Flight<Waiter> implements ForwardOwner, AlarmOwner {
   waiters: Waiter[] = [];
   /** Its clients have waited long enough; who arrives now need not. */
   patienceEnded = false;
-  readonly patience = new Alarm(this, 0);
+  readonly patience = new Alarm(this, ALARM.patience);
+  /** Armed for the first of the waiters whose deadline comes before that of the flight. */
+  readonly overdue = new Alarm(this, ALARM.overdue);
+  overdueAtMs = 0;
   /** Set by {@link InFlight.start}, before anybody else sees the flight. */
   forwarding!: Forwarding;
   readonly #table: InFlight<Waiter>;
@@ -53,15 +66,20 @@ export class Flight<Waiter> implements ForwardOwner, AlarmOwner {
     this.#table.owner.onLost(this, failure);
   }
 
-  onAlarm(): void {
+  onAlarm(kind: number): void {
+    if (kind === ALARM.overdue) {
+      this.#table.releaseOverdue(this);
+      return;
+    }
     this.patienceEnded = true;
     this.#table.owner.onPatienceEnd(this);
   }
 }
 
-export class InFlight<Waiter> {
+export class InFlight<Waiter extends Waiting> {
   readonly owner: FlightOwner<Waiter>;
   readonly #forwarder: Forwarder;
+  readonly #clock: Clock;
   readonly #wheel: TimerWheel;
   readonly #flightsMax: number;
   readonly #flights = new Map<string, Flight<Waiter>>();
@@ -74,6 +92,7 @@ export class InFlight<Waiter> {
     owner: FlightOwner<Waiter>,
   ) {
     this.#forwarder = forwarder;
+    this.#clock = forwarder.clock;
     this.#wheel = wheel;
     this.#flightsMax = flightsMax;
     this.owner = owner;
@@ -111,6 +130,7 @@ export class InFlight<Waiter> {
     }
     flight.waiters.push(waiter);
     this.#waiters += 1;
+    this.#armOverdue(flight, waiter.dueAtMs);
     return true;
   }
 
@@ -129,8 +149,27 @@ export class InFlight<Waiter> {
     return waiters;
   }
 
+  /** Lets those go whose deadlines have come. */
+  releaseOverdue(flight: Flight<Waiter>): void {
+    const nowMs = this.#clock.monotonicMs();
+    const overdue = flight.waiters.filter(({ dueAtMs }) => dueAtMs <= nowMs);
+    flight.waiters = flight.waiters.filter(({ dueAtMs }) => dueAtMs > nowMs);
+    this.#waiters -= overdue.length;
+    for (const { dueAtMs } of flight.waiters) this.#armOverdue(flight, dueAtMs);
+    if (overdue.length > 0) this.owner.onOverdue(flight, overdue);
+  }
+
+  #armOverdue(flight: Flight<Waiter>, dueAtMs: number): void {
+    // The flight itself ends in time for those who can wait as long as it.
+    if (dueAtMs >= flight.startedAtMs + this.#forwarder.deadlineMs) return;
+    if (flight.overdue.armed && dueAtMs >= flight.overdueAtMs) return;
+    flight.overdueAtMs = dueAtMs;
+    this.#wheel.arm(flight.overdue, dueAtMs - this.#clock.monotonicMs());
+  }
+
   /** Called by a flight that has ended. */
   remove(flight: Flight<Waiter>): void {
+    this.#wheel.disarm(flight.overdue);
     this.#wheel.disarm(flight.patience);
     this.#flights.delete(flight.key);
   }

@@ -11,8 +11,9 @@ import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-whe
 import { HEADER_OCTETS, QUESTION_FIXED_OCTETS, TYPE } from '../wire/constants.ts';
 import { ROOT_NAME } from '../wire/names.ts';
 import { writeQuery } from '../wire/write.ts';
-import type { Route } from './attempt.ts';
 import { type Budget, type BudgetWaiter, LANE, Place } from './budget.ts';
+import type { Route } from './group.ts';
+import type { StreamExchange, StreamOwner } from './stream.ts';
 import type { UdpExchange, UdpOwner } from './udp.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -29,14 +30,13 @@ export class Prober implements AlarmOwner {
   readonly #alarm = new Alarm(this, 0);
 
   constructor(
-    routes: readonly Route[],
-    budget: Budget,
+    routes: readonly { readonly route: Route; readonly budget: Budget }[],
     { clock, random, wheel }: { clock: Clock; random: Random; wheel: TimerWheel },
     onReturned: (upstream: Upstream) => void,
   ) {
     this.#random = random;
     this.#wheel = wheel;
-    this.#probes = routes.map((route) => new Probe(route, budget, clock, onReturned));
+    this.#probes = routes.map(({ route, budget }) => new Probe(route, budget, clock, onReturned));
   }
 
   /** Some upstream has gone down. */
@@ -63,16 +63,16 @@ export class Prober implements AlarmOwner {
   }
 }
 
-class Probe implements UdpOwner, BudgetWaiter {
+class Probe implements UdpOwner, StreamOwner, BudgetWaiter {
   readonly upstream: Upstream;
-  /** A packet a second is little, and an upstream that is back is worth more than any one lookup. */
-  readonly lane = LANE.lookup;
+  readonly lane = LANE.probe;
   readonly #route: Route;
   readonly #budget: Budget;
   readonly #clock: Clock;
   readonly #onReturned: (upstream: Upstream) => void;
-  readonly #place = new Place(this);
-  #exchange: UdpExchange | null = null;
+  readonly #place: Place;
+  #datagram: UdpExchange | null = null;
+  #stream: StreamExchange | null = null;
   #sentAtMs = 0;
 
   constructor(
@@ -86,23 +86,32 @@ class Probe implements UdpOwner, BudgetWaiter {
     this.#budget = budget;
     this.#clock = clock;
     this.#onReturned = onReturned;
+    this.#place = new Place(this, route.upstream.bucket);
   }
 
   send(): void {
-    if (this.#budget.take(this.#place, 1)) this.onGranted();
+    const packets = this.#route.udp === null ? this.#route.stream.askPackets : 1;
+    if (this.#budget.take(this.#place, packets)) this.onGranted();
   }
 
   onGranted(): void {
-    this.#exchange = this.#route.udp.open(QUERY, QUESTION_END, this);
-    if (this.#exchange === null) return;
+    const { udp, stream } = this.#route;
     this.#sentAtMs = this.#clock.monotonicMs();
-    this.#route.udp.send(this.#exchange);
+    if (udp === null) {
+      this.#stream = stream.ask(QUERY, QUESTION_END, this);
+      return;
+    }
+    this.#datagram = udp.open(QUERY, QUESTION_END, this);
+    if (this.#datagram !== null) udp.send(this.#datagram);
   }
 
   onDatagram(): void {
-    this.close();
-    const returned = this.upstream.noteResponse(this.#clock.monotonicMs() - this.#sentAtMs);
-    if (returned) this.#onReturned(this.upstream);
+    this.#noteResponse();
+  }
+
+  onStreamResponse(): void {
+    this.#stream = null;
+    this.#noteResponse();
   }
 
   onNearMiss(): void {
@@ -114,9 +123,22 @@ class Probe implements UdpOwner, BudgetWaiter {
     this.upstream.noteUnreachable(code);
   }
 
+  onStreamError(code: string): void {
+    this.#stream = null;
+    this.upstream.noteUnreachable(code);
+  }
+
   close(): void {
     this.#budget.leave(this.#place);
-    if (this.#exchange !== null) this.#route.udp.close(this.#exchange);
-    this.#exchange = null;
+    if (this.#datagram !== null) this.#route.udp?.close(this.#datagram);
+    if (this.#stream !== null) this.#route.stream.close(this.#stream);
+    this.#datagram = null;
+    this.#stream = null;
+  }
+
+  #noteResponse(): void {
+    this.close();
+    const returned = this.upstream.noteResponse(this.#clock.monotonicMs() - this.#sentAtMs);
+    if (returned) this.#onReturned(this.upstream);
   }
 }

@@ -32,8 +32,13 @@ export class Question {
  * others, and rendering hides the bit from those who did not ask.
  *
  * @param message the client's query; copied
+ * @param lane    default: that of the type
  */
-export function questionOf(message: Uint8Array, view: QueryView): Question {
+export function questionOf(
+  message: Uint8Array,
+  view: QueryView,
+  lane: Lane = laneOf(view.qtype),
+): Question {
   const query = writeQuery({
     id: 0,
     name: message.subarray(HEADER_OCTETS, view.nameEnd),
@@ -43,7 +48,7 @@ export function questionOf(message: Uint8Array, view: QueryView): Question {
     cd: view.cd,
     dnssecOk: view.dnssecOk,
   });
-  return new Question(query, view.questionEnd, laneOf(view.qtype));
+  return new Question(query, view.questionEnd, lane);
 }
 
 export function laneOf(type: number): Lane {

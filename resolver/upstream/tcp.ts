@@ -1,48 +1,58 @@
 /**
- * Questions to one upstream over TCP: one connection, kept open while it is of use, questions
- * pipelined and answered in any order (RFC 7766 §6.2.1.1).
+ * Questions to one upstream over TCP or TLS: one connection, kept open while it is of use, questions
+ * pipelined and answered in any order (RFC 7766 §6.2.1.1, RFC 7858 §3.3).
  *
- * Packets are estimated, as nobody tells us segments: connecting sends SYN and ACK, a question is
- * one segment and its response is acknowledged by one, closing sends FIN and ACK.
+ * Packets are estimated, as nobody tells us segments; the {@link Dialer} says what connecting and
+ * closing cost. A question is one segment and its response is acknowledged by one.
  *
  * Invariants: at most one connection takes questions; at most EXCHANGES_MAX are open on it; IDs of
- * open exchanges are distinct; a connection without open exchanges closes within IDLE_MS.
+ * open exchanges are distinct; a connection without open exchanges closes within IDLE_MS; nothing is
+ * sent before the connection is ready, which for TLS means: verified.
  */
 import { connect, type Socket } from 'node:net';
+import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
+import type { Endpoint } from '../../runtime/settings.ts';
 import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
 import { FrameReader, frame } from '../wire/frame.ts';
-import { idOf, repeatsQuestion, setId } from '../wire/message.ts';
+import { copyOctets, idOf, repeatsQuestion, setId } from '../wire/message.ts';
 import { isBareRejection, isResponse } from './match.ts';
+import { mixCase } from './mixed-case.ts';
+import type { StreamChannel, StreamExchange, StreamOwner } from './stream.ts';
 import type { Upstream } from './upstream.ts';
 
 const EXCHANGES_MAX = 1_024;
 const IDLE_MS = 10_000;
 const ID_SPAN = 65_536;
 const SEGMENT_OCTETS = 1_448;
-const CONNECT_PACKETS = 2;
-const CLOSE_PACKETS = 2;
+const LENGTH_OCTETS = 2;
 const EXCHANGE_PACKETS = 2;
 
-export interface TcpOwner {
-  /** A response that matches in full. It is the owner's to keep. */
-  onTcpResponse(message: Uint8Array): void;
-  /**
-   * The exchange is over without response.
-   * @param code   system error, or ECONNRESET when the peer closed
-   * @param reused the connection had answered before, so that a new one may do better
-   */
-  onTcpError(code: string, reused: boolean): void;
+/** How a connection comes about, and what that costs in packets sent. */
+export interface Dialer {
+  readonly connectPackets: number;
+  readonly closePackets: number;
+  /** Of the socket, when it may be written to. */
+  readonly readyEvent: 'connect' | 'secureConnect';
+  dial(): Socket;
 }
 
+/** SYN and ACK; FIN and ACK. */
+export const tcpDialer = ({ address: host, port }: Endpoint): Dialer => ({
+  connectPackets: 2,
+  closePackets: 2,
+  readyEvent: 'connect',
+  dial: () => connect({ host, port, noDelay: true }),
+});
+
 /** One question under way. */
-export class TcpExchange {
+class TcpExchange implements StreamExchange {
   readonly id: number;
   readonly query: Uint8Array;
   readonly questionEnd: number;
-  readonly owner: TcpOwner;
+  readonly owner: StreamOwner;
 
-  constructor(id: number, query: Uint8Array, questionEnd: number, owner: TcpOwner) {
+  constructor(id: number, query: Uint8Array, questionEnd: number, owner: StreamOwner) {
     this.id = id;
     this.query = query;
     this.questionEnd = questionEnd;
@@ -50,45 +60,57 @@ export class TcpExchange {
   }
 }
 
-export class TcpChannel {
+export interface TcpParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly wheel: TimerWheel;
+}
+
+export class TcpChannel implements StreamChannel {
   readonly #upstream: Upstream;
-  readonly #random: Random;
-  readonly #wheel: TimerWheel;
+  readonly #dialer: Dialer;
+  readonly #parts: TcpParts;
   #connection: Connection | null = null;
 
-  constructor(upstream: Upstream, random: Random, wheel: TimerWheel) {
+  constructor(upstream: Upstream, dialer: Dialer, parts: TcpParts) {
     this.#upstream = upstream;
-    this.#random = random;
-    this.#wheel = wheel;
+    this.#dialer = dialer;
+    this.#parts = parts;
   }
 
-  /** Packets that one more question would send, connecting and closing included. */
   get askPackets(): number {
+    const { connectPackets, closePackets } = this.#dialer;
     return this.#connection === null
-      ? CONNECT_PACKETS + EXCHANGE_PACKETS + CLOSE_PACKETS
+      ? connectPackets + EXCHANGE_PACKETS + closePackets
       : EXCHANGE_PACKETS;
   }
 
-  /**
-   * @param query message of which the ID is replaced; copied
-   * @returns the exchange, or null when EXCHANGES_MAX are open
-   */
-  ask(query: Uint8Array, questionEnd: number, owner: TcpOwner): TcpExchange | null {
-    this.#connection ??= new Connection(this.#upstream, this.#wheel, (gone) => {
+  /** @returns the exchange, or null when EXCHANGES_MAX are open */
+  ask(query: Uint8Array, questionEnd: number, owner: StreamOwner): TcpExchange | null {
+    const { random, clock } = this.#parts;
+    this.#connection ??= new Connection(this.#upstream, this.#dialer, this.#parts.wheel, (gone) => {
       if (this.#connection === gone) this.#connection = null;
     });
     const connection = this.#connection;
     if (connection.exchanges.size >= EXCHANGES_MAX) return null;
-    let id = this.#random.integer(ID_SPAN);
-    while (connection.exchanges.has(id)) id = this.#random.integer(ID_SPAN);
-    const exchange = new TcpExchange(id, query, questionEnd, owner);
-    connection.ask(exchange);
+    let id = random.integer(ID_SPAN);
+    while (connection.exchanges.has(id)) id = random.integer(ID_SPAN);
+    const framed = frame(query);
+    const own = framed.subarray(LENGTH_OCTETS);
+    setId(own, id);
+    // So that it can be told whether the server keeps the case; TCP needs no such defence itself.
+    if (this.#upstream.mixesCase(clock.monotonicMs())) mixCase(own, questionEnd, random);
+    const exchange = new TcpExchange(id, own, questionEnd, owner);
+    connection.ask(exchange, framed);
     return exchange;
   }
 
-  /** Forgets the exchange; its response will be dropped. */
-  close(exchange: TcpExchange): void {
-    this.#connection?.forget(exchange);
+  close(exchange: StreamExchange): void {
+    this.#connection?.forget(exchange as TcpExchange);
+  }
+
+  reset(): void {
+    this.#connection?.fail('ETIMEDOUT');
   }
 
   stop(): void {
@@ -100,39 +122,41 @@ export class TcpChannel {
 class Connection implements AlarmOwner {
   readonly exchanges = new Map<number, TcpExchange>();
   readonly #upstream: Upstream;
+  readonly #dialer: Dialer;
   readonly #wheel: TimerWheel;
   readonly #idleAlarm = new Alarm(this, 0);
   readonly #onGone: (connection: Connection) => void;
   readonly #socket: Socket;
   readonly #reader = new FrameReader();
+  /** Exchanges whose questions wait for the connection; null once it is ready. */
+  #held: { readonly exchange: TcpExchange; readonly framed: Uint8Array }[] | null = [];
   #answered = false;
   #gone = false;
 
-  constructor(upstream: Upstream, wheel: TimerWheel, onGone: (connection: Connection) => void) {
+  constructor(
+    upstream: Upstream,
+    dialer: Dialer,
+    wheel: TimerWheel,
+    onGone: (connection: Connection) => void,
+  ) {
     this.#upstream = upstream;
+    this.#dialer = dialer;
     this.#wheel = wheel;
     this.#onGone = onGone;
-    upstream.packetsSent += CONNECT_PACKETS;
-    this.#socket = connect({
-      host: upstream.endpoint.address,
-      port: upstream.endpoint.port,
-      noDelay: true,
-    });
-    this.#socket.on('connect', () => {
-      upstream.packetsReceived += 1;
-    });
+    upstream.packetsSent += dialer.connectPackets;
+    this.#socket = dialer.dial();
+    this.#socket.on(dialer.readyEvent, () => this.#begin());
     this.#socket.on('data', (chunk) => this.#receive(chunk));
-    this.#socket.on('error', (error: NodeJS.ErrnoException) => this.#fail(error.code ?? 'EIO'));
-    this.#socket.on('end', () => this.#fail('ECONNRESET'));
+    this.#socket.on('error', (error: NodeJS.ErrnoException) => this.fail(error.code ?? 'EIO'));
+    this.#socket.on('end', () => this.fail('ECONNRESET'));
+    this.#socket.on('close', () => this.fail('ECONNRESET'));
   }
 
-  ask(exchange: TcpExchange): void {
+  ask(exchange: TcpExchange, framed: Uint8Array): void {
     this.exchanges.set(exchange.id, exchange);
     this.#wheel.disarm(this.#idleAlarm);
-    this.#upstream.packetsSent += 1;
-    const framed = frame(exchange.query);
-    setId(framed.subarray(2), exchange.id);
-    this.#socket.write(framed);
+    if (this.#held === null) this.#write(framed);
+    else this.#held.push({ exchange, framed });
   }
 
   forget(exchange: TcpExchange): void {
@@ -148,10 +172,34 @@ class Connection implements AlarmOwner {
   destroy(): void {
     if (this.#gone) return;
     this.#gone = true;
-    this.#upstream.packetsSent += CLOSE_PACKETS;
+    this.#held = null;
+    this.#upstream.packetsSent += this.#dialer.closePackets;
     this.#wheel.disarm(this.#idleAlarm);
     this.#socket.destroy();
     this.#onGone(this);
+  }
+
+  /** Every owner is told, once. */
+  fail(code: string): void {
+    if (this.#gone) return;
+    this.destroy();
+    const orphans = [...this.exchanges.values()];
+    this.exchanges.clear();
+    for (const { owner } of orphans) owner.onStreamError(code, this.#answered);
+  }
+
+  #begin(): void {
+    this.#upstream.packetsReceived += 1;
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const { exchange, framed } of held) {
+      if (this.exchanges.get(exchange.id) === exchange) this.#write(framed);
+    }
+  }
+
+  #write(framed: Uint8Array): void {
+    this.#upstream.packetsSent += 1;
+    this.#socket.write(framed);
   }
 
   #receive(chunk: Uint8Array): void {
@@ -170,25 +218,17 @@ class Connection implements AlarmOwner {
       this.#upstream.responsesLate += 1;
       return;
     }
-    if (
-      !repeatsQuestion(message, exchange.query, exchange.questionEnd, false) &&
-      !isBareRejection(message)
-    ) {
+    const { query, questionEnd, owner } = exchange;
+    const sameCase = repeatsQuestion(message, query, questionEnd, true);
+    const repeats = sameCase || repeatsQuestion(message, query, questionEnd, false);
+    if (!repeats && !isBareRejection(message)) {
       this.#upstream.datagramsMismatched += 1;
-      this.#fail('EBADMSG');
+      this.fail('EBADMSG');
       return;
     }
     this.#answered = true;
     this.forget(exchange);
     // The chunk may be shared with neighbours; the owner keeps what is its own.
-    exchange.owner.onTcpResponse(message.slice());
-  }
-
-  #fail(code: string): void {
-    if (this.#gone) return;
-    this.destroy();
-    const orphans = [...this.exchanges.values()];
-    this.exchanges.clear();
-    for (const { owner } of orphans) owner.onTcpError(code, this.#answered);
+    owner.onStreamResponse(copyOctets(message, 0, message.length), sameCase);
   }
 }

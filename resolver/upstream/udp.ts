@@ -17,6 +17,7 @@ import type { Random } from '../../runtime/random.ts';
 import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
 import { idOf, repeatsQuestion, setId } from '../wire/message.ts';
 import { isBareRejection, isResponse } from './match.ts';
+import { mixCase } from './mixed-case.ts';
 import type { Upstream } from './upstream.ts';
 
 const SLOTS = 32;
@@ -35,8 +36,11 @@ const RECEIVE_BUFFER_OCTETS = 1_048_576;
 export interface UdpOwner {
   /** A response that matches in full. It is the owner's to keep. */
   onDatagram(message: Uint8Array): void;
-  /** Right address and port, but not both ID and question: someone guesses, or the server errs. */
-  onNearMiss(): void;
+  /**
+   * Right address and port, but not both ID and question: someone guesses, or the server errs.
+   * @param caseOnly all is right but the case of the letters
+   */
+  onNearMiss(caseOnly: boolean): void;
   /** The exchange cannot succeed now, as with ECONNREFUSED. It stays open until closed. */
   onUdpError(code: string): void;
 }
@@ -47,6 +51,8 @@ export class UdpExchange {
   /** Query with its ID in place. */
   readonly query: Uint8Array;
   readonly questionEnd: number;
+  /** The answer must repeat the case of the question. */
+  readonly caseMatters: boolean;
   readonly owner: UdpOwner;
   readonly socket: PortSocket;
 
@@ -55,9 +61,11 @@ export class UdpExchange {
     id: number,
     query: Uint8Array,
     questionEnd: number,
+    caseMatters: boolean,
     owner: UdpOwner,
   ) {
     this.socket = socket;
+    this.caseMatters = caseMatters;
     this.id = id;
     this.query = query;
     this.questionEnd = questionEnd;
@@ -98,7 +106,10 @@ export class UdpPool implements AlarmOwner {
     const datagram = query.slice();
     const id = socket.drawId(this.#random);
     setId(datagram, id);
-    const exchange = new UdpExchange(socket, id, datagram, questionEnd, owner);
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#upstream.mixesCase(nowMs)) mixCase(datagram, questionEnd, this.#random);
+    const caseMatters = !this.#upstream.casing.mangles(nowMs);
+    const exchange = new UdpExchange(socket, id, datagram, questionEnd, caseMatters, owner);
     socket.exchanges.set(id, exchange);
     socket.open += 1;
     return exchange;
@@ -190,7 +201,7 @@ export class UdpPool implements AlarmOwner {
     }
     if (
       exchange !== undefined &&
-      (repeatsQuestion(message, exchange.query, exchange.questionEnd, true) ||
+      (repeatsQuestion(message, exchange.query, exchange.questionEnd, exchange.caseMatters) ||
         isBareRejection(message))
     ) {
       exchange.owner.onDatagram(message);
@@ -204,8 +215,10 @@ export class UdpPool implements AlarmOwner {
   #nearMiss(socket: PortSocket, message: Uint8Array, sameId: UdpExchange | undefined): void {
     this.#retire(socket);
     for (const exchange of socket.openExchanges()) {
-      const sameQuestion = repeatsQuestion(message, exchange.query, exchange.questionEnd, true);
-      if (exchange === sameId || sameQuestion) exchange.owner.onNearMiss();
+      const { query, questionEnd, owner } = exchange;
+      if (exchange === sameId)
+        owner.onNearMiss(repeatsQuestion(message, query, questionEnd, false));
+      else if (repeatsQuestion(message, query, questionEnd, true)) owner.onNearMiss(false);
     }
   }
 

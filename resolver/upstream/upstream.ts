@@ -5,7 +5,13 @@
  * FAILURES_TO_DOWN questions in succession unanswered, until any matching response of it, whatever its RCODE;
  * RTO_MS_MIN <= rtoMs <= RTO_MS_MAX.
  */
-import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Random } from '../../runtime/random.ts';
+import type { UpstreamAddress } from './address.ts';
+import { CookieJar } from './cookies.ts';
+import { Latency } from './latency.ts';
+import { CaseMemory } from './mixed-case.ts';
+import { TokenBucket } from './token-bucket.ts';
 
 /** Questions in succession that timed out, after which others are preferred. */
 const FAILURES_TO_DOWN = 3;
@@ -19,13 +25,30 @@ const RTT_GAIN = 1 / 8;
 const VARIANCE_GAIN = 1 / 4;
 /** How long a server that chokes on EDNS is asked without it (RFC 6891 §7 lets us remember). */
 const PLAIN_MS = 5 * 60_000;
+/** Of the share of questions that are answered in time. */
+const SUCCESS_GAIN = 1 / 16;
+
+export interface UpstreamOptions {
+  /** Packets per second to this server, whichever group asks; 0 is no bound. */
+  readonly budget: number;
+  /** Whether letters are sent in random case (0x20), and DNS cookies with every question. */
+  readonly mixCase: boolean;
+  readonly cookies: boolean;
+  readonly clock: Clock;
+  readonly random: Random;
+}
 
 export class Upstream {
-  readonly endpoint: Endpoint;
-  /** "192.0.2.53:53", "[2001:db8::53]:53": metrics label and what people read. */
+  readonly endpoint: UpstreamAddress;
+  /** "192.0.2.53:53", "tls://192.0.2.53:853#dns.example.net": metrics label and what people read. */
   readonly name: string;
-  /** Position in the configuration, which is the order of preference. */
-  readonly index: number;
+  /** What was sent to it, by whichever group; its own limit, when it has one. */
+  readonly bucket: TokenBucket;
+  /** null: no cookies. */
+  readonly cookies: CookieJar | null;
+  readonly latency = new Latency();
+  readonly casing = new CaseMemory();
+  readonly #mixCase: boolean;
 
   /** Packets. UDP: datagrams. TCP: segments as estimated by tcp.ts. */
   packetsSent = 0;
@@ -46,11 +69,25 @@ export class Upstream {
   rttMs: number | null = null;
   #rttVarianceMs = 0;
   #plainUntilMs = 0;
+  /** Smoothed share of questions answered in time, 0 to 1. */
+  success = 1;
 
-  constructor(endpoint: Endpoint, index: number) {
+  constructor(endpoint: UpstreamAddress, options: UpstreamOptions) {
     this.endpoint = endpoint;
-    this.name = formatEndpoint(endpoint);
-    this.index = index;
+    this.name = endpoint.text;
+    this.bucket = new TokenBucket(options.budget, options.clock);
+    this.cookies = options.cookies ? new CookieJar(options.random) : null;
+    this.#mixCase = options.mixCase;
+  }
+
+  /** Whether questions go out in random case, which answers must then repeat. */
+  mixesCase(nowMs: number): boolean {
+    return this.#mixCase && !this.casing.mangles(nowMs);
+  }
+
+  /** How long an answer takes, with what its losses cost; null before the first sample. */
+  get expectedMs(): number | null {
+    return this.rttMs === null ? null : this.rttMs + (1 - this.success) * this.rtoMs;
   }
 
   /** How long to wait for a response before asking again or elsewhere. */
@@ -70,6 +107,7 @@ export class Upstream {
     this.up = true;
     this.failuresInSuccession = 0;
     this.lastFailure = null;
+    this.success += SUCCESS_GAIN * (1 - this.success);
     if (sampleMs !== null) this.#sample(sampleMs);
     return returned;
   }
@@ -82,6 +120,7 @@ export class Upstream {
   noteTimeout(again: boolean): boolean {
     this.timeouts += 1;
     if (!again) this.failuresInSuccession += 1;
+    this.success -= SUCCESS_GAIN * this.success;
     return this.#fail('no answer', this.failuresInSuccession >= FAILURES_TO_DOWN);
   }
 
@@ -112,6 +151,7 @@ export class Upstream {
   }
 
   #sample(rttMs: number): void {
+    this.latency.add(rttMs);
     if (this.rttMs === null) {
       this.rttMs = rttMs;
       this.#rttVarianceMs = rttMs / 2;

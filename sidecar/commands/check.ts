@@ -35,7 +35,7 @@ function check({ config: file, json }: CheckFlags): void {
 
 function summary({ config, file, warnings }: Loaded): string {
   const { resolver, mta } = config;
-  const upstreams = resolver.upstreams.map(formatEndpoint).join(', ');
+  const upstreams = resolver.upstreams.map(({ text }) => text).join(', ');
   return [
     `${file ?? 'defaults'}: valid`,
     `  resolver  answers DNS at ${resolver.listen.map(formatEndpoint).join(', ')}, forwards to ${upstreams || 'the nameservers of /etc/resolv.conf'}`,

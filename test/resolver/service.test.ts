@@ -110,7 +110,6 @@ describe('cache', () => {
       expect(packet.questions[0]?.name).toBe(name);
     }
     expect(upstream.asked.length).toBe(1);
-    expect(Buffer.from(upstream.asked[0]!.message).includes('Example')).toBe(true);
   });
 
   test('AD reaches those who ask for it', async () => {

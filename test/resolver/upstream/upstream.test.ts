@@ -1,7 +1,17 @@
 import { expect, test } from 'vitest';
+import { plainUpstream } from '../../../resolver/upstream/address.ts';
 import { Upstream } from '../../../resolver/upstream/upstream.ts';
+import { cryptoRandom } from '../../../runtime/random.ts';
+import { ManualClock } from '../../support/clock.ts';
 
-const upstream = () => new Upstream({ address: '2001:db8::53', port: 53 }, 0);
+const upstream = () =>
+  new Upstream(plainUpstream({ address: '2001:db8::53', port: 53 }), {
+    budget: 0,
+    mixCase: true,
+    cookies: true,
+    clock: new ManualClock(),
+    random: cryptoRandom(),
+  });
 
 test('the time-out follows the round trips, within its bounds', () => {
   const it = upstream();
