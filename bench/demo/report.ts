@@ -4,6 +4,8 @@ import type { Balance } from './ledger.ts';
 export interface Report {
   readonly messages: number;
   readonly domains: number;
+  /** Domains that at least one letter went to. */
+  readonly domainsWritten: number;
   readonly providers: number;
   readonly balance: Balance;
   /** Attempts that ended in "later", by the mta's count. */
@@ -44,86 +46,84 @@ export const isAccountedFor = ({ balance, problems, waiting, messages }: Report)
 
 const whole = (value: number): string => Math.round(value).toLocaleString('en-US');
 const ratio = (part: number, of: number): number => (of === 0 ? 0 : part / of);
-const perThousand = (value: number, messages: number): string =>
-  ratio(value * 1000, messages).toFixed(1);
+const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
 
 type Row = readonly [label: string, value: string, note?: string];
 
 export function renderReport(report: Report): string {
-  const { balance, dns, connections, shared, messages } = report;
-  const cacheless = CACHELESS_QUERIES_PER_MESSAGE * messages;
-  const refusals = Object.entries(report.refusals).sort();
+  const { messages, domainsWritten, domains, providers } = report;
   const sections: readonly (readonly [string, readonly Row[]])[] = [
     [
-      `Mail: ${whole(messages)} messages to ${whole(report.domains)} domains on ${report.providers} providers`,
-      [
-        ['delivered', whole(balance.delivered)],
-        ['bounced', whole(balance.bounced), 'and a bounce came back to its sender for each'],
-        ['put off', whole(report.deferrals), 'attempts that were repeated later'],
-        ...refusals.map(
-          ([reply, count]): Row => [`  ${reply.slice(0, 3)}`, whole(count), reply.slice(4)],
-        ),
-        ['still waiting', whole(report.waiting.length)],
-        ['unaccounted for', whole(balance.outstanding + balance.contradictory)],
-      ],
+      `Mail: ${whole(messages)} messages to ${whole(domainsWritten)} of ${whole(domains)} domains on ${providers} providers`,
+      mailRows(report),
     ],
-    [
-      'DNS',
-      [
-        ['without a cache', whole(cacheless), `${CACHELESS_QUERIES_PER_MESSAGE} queries a message`],
-        ['asked by the mta', whole(dns.askedByMta), 'it keeps routes while their TTL lasts'],
-        ['from cache', `${(100 * (1 - ratio(dns.packetsUpstream, dns.queries))).toFixed(1)} %`],
-        [
-          'sent upstream',
-          whole(dns.packetsUpstream),
-          `${(100 * ratio(dns.packetsUpstream, cacheless)).toFixed(2)} % of a cacheless server's`,
-        ],
-        ['needed', whole(dns.distinctQuestions), 'distinct names and types'],
-      ],
-    ],
-    [
-      'Connections',
-      [
-        [
-          'opened',
-          whole(connections.connections),
-          `${perThousand(connections.connections, connections.messages)} per 1,000 messages`,
-        ],
-        [
-          'full handshakes',
-          whole(connections.full),
-          `${perThousand(connections.full, connections.messages)} per 1,000 messages`,
-        ],
-        [
-          'resumed',
-          whole(connections.resumed),
-          `${perThousand(connections.resumed, connections.messages)} per 1,000 messages`,
-        ],
-        ['messages each', whole(ratio(connections.messages, connections.connections)), 'overall'],
-        [
-          '',
-          whole(ratio(shared.messages, shared.connections)),
-          'at providers that a hundred domains or more share',
-        ],
-      ],
-    ],
-    [
-      'Time',
-      [
-        ['injected in', `${report.injectedSeconds.toFixed(1)} s`],
-        [
-          'settled in',
-          `${report.settledSeconds.toFixed(1)} s`,
-          `${whole(ratio(messages, report.settledSeconds))} messages a second, receivers and all on this machine`,
-        ],
-      ],
-    ],
+    ['DNS', dnsRows(report)],
+    ['Connections', connectionRows(report)],
+    ['Time', timeRows(report)],
   ];
   const lines = sections.flatMap(([title, rows]) => ['', title, ...rows.map(renderRow)]);
   const failures = [...report.problems, ...report.waiting];
-  if (failures.length > 0)
+  if (failures.length > 0) {
     lines.push('', 'Not as it should be', ...failures.map((line) => `  ${line}`));
+  }
   return `${lines.join('\n')}\n`;
+}
+
+function mailRows({ balance, deferrals, refusals, waiting }: Report): Row[] {
+  return [
+    ['delivered', whole(balance.delivered)],
+    ['bounced', whole(balance.bounced), 'and a bounce came back to its sender for each'],
+    ['put off', whole(deferrals), 'attempts that were repeated later'],
+    ...Object.entries(refusals)
+      .sort()
+      .map(([reply, count]): Row => [`  ${reply.slice(0, 3)}`, whole(count), reply.slice(4)]),
+    ['still waiting', whole(waiting.length)],
+    ['unaccounted for', whole(balance.outstanding + balance.contradictory)],
+  ];
+}
+
+function dnsRows({ dns, messages }: Report): Row[] {
+  const cacheless = CACHELESS_QUERIES_PER_MESSAGE * messages;
+  const upstream = ratio(dns.packetsUpstream, cacheless);
+  return [
+    ['without a cache', whole(cacheless), `${CACHELESS_QUERIES_PER_MESSAGE} queries a message`],
+    ['asked by the mta', whole(dns.askedByMta), 'it keeps routes while their TTL lasts'],
+    [
+      'from cache',
+      percent(1 - upstream),
+      'of what would have been asked: kept routes and the resolver’s cache together',
+    ],
+    ['sent upstream', whole(dns.packetsUpstream), `${percent(upstream)} of a cacheless server’s`],
+    ['needed', whole(dns.distinctQuestions), 'distinct names and types'],
+  ];
+}
+
+function connectionRows({ connections, shared }: Report): Row[] {
+  const rate = (value: number): string =>
+    `${ratio(value * 1000, connections.messages).toFixed(1)} per 1,000 messages`;
+  return [
+    ['opened', whole(connections.connections), rate(connections.connections)],
+    ['full handshakes', whole(connections.full), rate(connections.full)],
+    ['resumed', whole(connections.resumed), rate(connections.resumed)],
+    ['messages each', whole(ratio(connections.messages, connections.connections)), 'overall'],
+    [
+      '',
+      whole(ratio(shared.messages, shared.connections)),
+      'at providers that a hundred domains or more share',
+    ],
+  ];
+}
+
+function timeRows({ injectedSeconds, settledSeconds, messages }: Report): Row[] {
+  const rate = whole(ratio(messages, settledSeconds));
+  return [
+    ['injected in', `${injectedSeconds.toFixed(1)} s`],
+    [
+      'settled in',
+      `${settledSeconds.toFixed(1)} s`,
+      `${rate} messages a second, receivers and all on this machine`,
+    ],
+  ];
 }
 
 const renderRow = ([label, value, note = '']: Row): string =>

@@ -62,6 +62,17 @@ function* letters(count: number, internet: Internet, ledger: Ledger): Generator<
   }
 }
 
+/** Drawn once more: the same seed gives the same domains. */
+function domainsWritten(count: number, internet: Internet): number {
+  const domains = new Set<string>();
+  const fraction = seededFraction(SEED);
+  for (let number = 0; number < count; number += 1) {
+    domains.add(internet.pick(fraction()));
+    fraction();
+  }
+  return domains.size;
+}
+
 interface Run {
   readonly internet: Internet;
   readonly ledger: Ledger;
@@ -132,6 +143,7 @@ function draw(
 
 async function injectAll(options: DemoOptions, run: Run) {
   let taken = 0;
+  const abort = new AbortController();
   const timer = setInterval(() => draw(options, run, taken), POLL_MS);
   try {
     return await Promise.race([
@@ -142,10 +154,12 @@ async function injectAll(options: DemoOptions, run: Run) {
         onAcknowledged: () => {
           taken += 1;
         },
+        signal: abort.signal,
       }),
       ended(run.postilion),
     ]);
   } finally {
+    abort.abort();
     clearInterval(timer);
   }
 }
@@ -212,6 +226,7 @@ async function measure(
   return {
     messages,
     domains: internet.domains.length,
+    domainsWritten: domainsWritten(messages, internet),
     providers: internet.providers.length,
     balance: ledger.balance(),
     deferrals: mta.sum('postilion_mta_messages_total', { outcome: 'deferred' }),

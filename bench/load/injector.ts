@@ -32,7 +32,7 @@ export interface InjectionOptions {
   readonly retryMs?: number;
   /** Attempts per letter before it counts as failed; default 100. */
   readonly attemptsMax?: number;
-  /** Ends injection early. */
+  /** Ends injection at once; letters under way fail. */
   readonly signal?: AbortSignal;
 }
 
@@ -157,6 +157,7 @@ class Worker {
 
   constructor(options: InjectionOptions) {
     this.#options = options;
+    options.signal?.addEventListener('abort', () => this.#session?.destroy());
   }
 
   /** @returns the last reply or error; it starts with 250 only when the letter is acknowledged */
@@ -182,9 +183,9 @@ class Worker {
   async #attempt(letter: Letter): Promise<string> {
     let sent = false;
     try {
-      this.#session ??= await this.#open();
+      const session = this.#session ?? (await this.#open());
       sent = true;
-      const reply = await this.#session.send(letter);
+      const reply = await session.send(letter);
       if (reply.startsWith('4')) this.deferrals += 1;
       return reply;
     } catch (error) {
@@ -197,12 +198,8 @@ class Worker {
 
   async #open(): Promise<Session> {
     const session = new Session(this.#options.address, this.#options.port);
-    try {
-      await session.open('injector.example');
-    } catch (error) {
-      session.destroy();
-      throw error;
-    }
+    this.#session = session;
+    await session.open('injector.example');
     this.connections += 1;
     return session;
   }

@@ -2,6 +2,7 @@ import { createServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { inject, type Letter } from '../../../bench/load/injector.ts';
 import { startSink } from '../../../bench/load/sink.ts';
+import { waitFor } from '../../support/process.ts';
 import { freePort } from '../../support/scratch.ts';
 
 function* letters(count: number, local = 'u'): Generator<Letter> {
@@ -104,4 +105,21 @@ test('a server that is not there fails the letters in the end', async () => {
   });
   expect(result.acknowledged).toBe(0);
   expect([...result.failed.values()].every((reason) => reason.includes('ECONNREFUSED'))).toBe(true);
+});
+
+test('an abort ends it, also while a reply is awaited', async () => {
+  const abort = new AbortController();
+  const sink = await startSink({
+    delayMs: 60_000,
+  });
+  onTestFinished(() => sink.close());
+  const run = inject({
+    ...sink.endpoints[0]!,
+    sessions: 2,
+    letters: letters(10),
+    signal: abort.signal,
+  });
+  await waitFor(() => sink.connections() === 2, 'both sessions to wait for EHLO’s reply');
+  abort.abort();
+  expect((await run).acknowledged).toBe(0);
 });
