@@ -28,7 +28,16 @@ export interface Recipient {
   readonly address: string;
   /** Domain to route by: A-labels in lower case without final dot, or an address literal "[192.0.2.1]". */
   readonly domain: string;
+  /** What the front door wants to know of it again, such as its NOTIFY and ORCPT; the spool keeps it unread. */
+  readonly extra?: string;
 }
+
+/** Message classes, the first served first: 'urgent' is what somebody waits for, such as a password reset. */
+export const PRIORITIES = ['urgent', 'normal', 'bulk'] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+/** What a tenant or a campaign may be called. */
+export const LABEL = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 
 export type Body = '7bit' | '8bitmime';
 
@@ -50,6 +59,16 @@ export interface Submission {
   readonly receivedAtMs: number;
   /** Where it came from, for events and `why`: "smtp 192.0.2.1", "http", "dsn". */
   readonly origin: string;
+  /** Default 'normal'. */
+  readonly priority?: Priority;
+  /** On whose behalf; tenants share a site's capacity equally. A {@link LABEL}; default '', nobody in particular. */
+  readonly tenant?: string;
+  /** A {@link LABEL}; default '', none. */
+  readonly campaign?: string;
+  /** Wall ms before which it is not tried; default receivedAtMs. */
+  readonly notBeforeMs?: number;
+  /** What the front door wants to know of it again, such as metadata, ENVID and RET; the spool keeps it unread. */
+  readonly extra?: string;
 }
 
 const BASE32 = '0123456789abcdefghjkmnpqrstvwxyz';

@@ -7,6 +7,7 @@
 import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
 import { MESSAGE_EPOCH_MS, MESSAGES_PER_MS, type MessageId, type Submission } from '../envelope.ts';
+import type { Lanes, Tenants } from './lanes.ts';
 import type { Leases } from './leases.ts';
 
 /** The one row of `state`, as of the transaction under way. */
@@ -20,28 +21,39 @@ export interface Totals {
 /** Runs inside a transaction. @returns the id of the message */
 export type Append = (submission: Submission, totals: Totals, nowMs: number) => MessageId;
 
-export function prepareAppend(db: Database.Database): Append {
-  const insertMessage = db.prepare('INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
-  const insertRecipient = db.prepare(
-    'INSERT INTO recipients (message, n, domain, address, due_ms, attempts) VALUES (?, ?, ?, ?, ?, 0)',
+export function prepareAppend(db: Database.Database, tenants: Tenants): Append {
+  const insertMessage = db.prepare(
+    `INSERT INTO messages (id, reverse_path, body, smtp_utf8, received_ms, origin, recipients,
+       content_octets, content_crc32, tenant, campaign, extra, content)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
-  return ({ envelope, content, receivedAtMs, origin }, totals, nowMs) => {
+  const insertRecipient = db.prepare(
+    `INSERT INTO recipients (message, n, domain, address, due_ms, attempts, lane, extra)
+     VALUES (?, ?, ?, ?, ?, 0, ?, ?)`,
+  );
+  return (submission, totals, nowMs) => {
+    const { envelope, content, receivedAtMs, tenant = '', priority = 'normal' } = submission;
     const id = nextId(totals.lastId, nowMs);
     const { recipients } = envelope;
+    const lane = tenants.laneFor(tenant, priority);
+    const dueMs = dueOf(submission);
     insertMessage.run(
       id,
       envelope.reversePath,
       envelope.body,
       envelope.smtpUtf8 ? 1 : 0,
       receivedAtMs,
-      origin,
+      submission.origin,
       recipients.length,
       content.length,
       crc32(content),
+      tenant,
+      submission.campaign ?? '',
+      submission.extra ?? null,
       content,
     );
-    for (const { index, domain, address } of recipients) {
-      insertRecipient.run(id, index, domain, address, receivedAtMs);
+    for (const { index, domain, address, extra } of recipients) {
+      insertRecipient.run(id, index, domain, address, dueMs, lane, extra ?? null);
     }
     totals.lastId = id;
     totals.messages += 1;
@@ -51,11 +63,21 @@ export function prepareAppend(db: Database.Database): Append {
 }
 
 /** To be called once the append is committed: its rows may come before what a lease last saw. */
-export function noteAppended(leases: Leases, id: MessageId, submission: Submission): void {
+export function noteAppended(
+  { leases, lanes, tenants }: { leases: Leases; lanes: Lanes; tenants: Tenants },
+  id: MessageId,
+  submission: Submission,
+): void {
+  const lane = tenants.laneFor(submission.tenant ?? '', submission.priority ?? 'normal');
+  const dueMs = dueOf(submission);
   for (const { index, domain } of submission.envelope.recipients) {
-    leases.appeared(domain, submission.receivedAtMs, id, index);
+    lanes.appeared(domain, lane);
+    leases.appeared({ domain, lane }, { dueMs, message: id, index });
   }
 }
+
+const dueOf = ({ receivedAtMs, notBeforeMs = receivedAtMs }: Submission): number =>
+  Math.max(receivedAtMs, notBeforeMs);
 
 const nextId = (lastId: MessageId, nowMs: number): MessageId =>
   Math.max(lastId + 1, (nowMs - MESSAGE_EPOCH_MS) * MESSAGES_PER_MS);

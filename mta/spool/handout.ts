@@ -4,7 +4,8 @@
  */
 import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
-import type { Body, MessageId } from '../envelope.ts';
+import { type Body, type MessageId, PRIORITIES } from '../envelope.ts';
+import { type Lane, rankOf } from './lanes.ts';
 import type { Leases } from './leases.ts';
 import { type ReasonColumns, reasonOf } from './reason.ts';
 import type { LeasedMessage } from './spool.ts';
@@ -17,6 +18,8 @@ export interface RecipientRow extends DueRow, ReasonColumns {
   readonly domain: string;
   readonly address: string;
   readonly attempts: number;
+  readonly lane: Lane;
+  readonly extra: string | null;
 }
 
 export interface MessageRow {
@@ -27,6 +30,9 @@ export interface MessageRow {
   /** As accepted. */
   readonly recipients: number;
   readonly content_crc32: number;
+  readonly tenant: string;
+  readonly campaign: string;
+  readonly extra: string | null;
   readonly content: Buffer;
 }
 
@@ -42,7 +48,8 @@ export class Handout {
     this.#leases = leases;
     this.#quarantine = quarantine;
     this.#select = db.prepare(
-      `SELECT reverse_path, body, smtp_utf8, received_ms, recipients, content_crc32, content
+      `SELECT reverse_path, body, smtp_utf8, received_ms, recipients, content_crc32,
+         tenant, campaign, extra, content
        FROM messages WHERE id = ?`,
     );
   }
@@ -63,12 +70,17 @@ export class Handout {
       body: row.body,
       smtpUtf8: row.smtp_utf8 === 1,
       receivedAtMs: row.received_ms,
+      priority: PRIORITIES[rankOf(rows[0]!.lane)]!,
+      tenant: row.tenant,
+      campaign: row.campaign,
+      ...(row.extra === null ? {} : { extra: row.extra }),
       content: row.content,
       recipients: rows.map((recipient) => {
-        const { n: index, domain, address, attempts, due_ms: dueMs } = recipient;
-        this.#leases.take(message, { index, domain, dueMs });
+        const { n: index, domain, address, attempts, due_ms: dueMs, lane, extra } = recipient;
+        this.#leases.take(message, { index, domain, dueMs, lane });
         const reason = reasonOf(recipient, row.received_ms);
-        return { index, address, domain, attempts, reason };
+        if (extra === null) return { index, address, domain, attempts, reason };
+        return { index, address, domain, attempts, reason, extra };
       }),
     };
   }

@@ -1,14 +1,22 @@
 /**
- * Handing out due work. One walker goes through the rows of each requested domain in the order they
- * fall due, beginning behind what is leased already; the walkers take turns, one message each.
+ * Handing out due work. One walker goes through the rows of each lane of the requested domains in the
+ * order they fall due, beginning behind what is leased already; they take turns, see rounds.ts.
  *
- * Cost of a lease: a seek for each requested domain, and then what is handed out.
+ * Cost of a lease: a seek for each lane of the requested domains, and then what is handed out.
  */
 import type Database from 'better-sqlite3';
-import type { MessageId } from '../envelope.ts';
+import { type MessageId, PRIORITIES } from '../envelope.ts';
 import type { Handout, RecipientRow } from './handout.ts';
-import type { Leases } from './leases.ts';
-import type { Lease, LeasedMessage, LeaseRequest } from './spool.ts';
+import { type Lanes, rankOf, type Tenants, tenantIdOf } from './lanes.ts';
+import type { Leases, Queue } from './leases.ts';
+import { Rounds } from './rounds.ts';
+import {
+  type Lease,
+  type LeasedMessage,
+  type LeaseRequest,
+  MESSAGE_RECIPIENTS_MAX,
+  type MessageRequest,
+} from './spool.ts';
 import { type DueRow, type DueStatement, prepareDue, READ_AHEAD_MAX, Walker } from './walker.ts';
 
 /**
@@ -19,18 +27,31 @@ const COMPANION_ROWS_MAX = 256;
 /** Requests whose turn is remembered. Forgetting one costs fairness for one lease. */
 const TURNS_MAX = 65_536;
 
+const URGENT = PRIORITIES.indexOf('urgent');
+
+export interface LessorParts {
+  readonly leases: Leases;
+  readonly handout: Handout;
+  readonly lanes: Lanes;
+  readonly tenants: Tenants;
+}
+
 export class Lessor {
   readonly #leases: Leases;
   readonly #handout: Handout;
   readonly #due: DueStatement;
   readonly #row: Database.Statement<[MessageId, number], RecipientRow>;
   readonly #rowsOfMessage: Database.Statement<[MessageId, number, number], RecipientRow>;
-  /** First domain of a request → which of its domains has the next turn. */
+  readonly #lanes: Lanes;
+  readonly #tenants: Tenants;
+  /** First domain of a request → which of its walkers has the next turn. */
   readonly #turns = new Map<string, number>();
 
-  constructor(db: Database.Database, leases: Leases, handout: Handout) {
+  constructor(db: Database.Database, { leases, handout, lanes, tenants }: LessorParts) {
     this.#leases = leases;
     this.#handout = handout;
+    this.#lanes = lanes;
+    this.#tenants = tenants;
     this.#due = prepareDue(db);
     this.#row = db.prepare('SELECT * FROM recipients WHERE message = ? AND n = ?');
     this.#rowsOfMessage = db.prepare(
@@ -40,16 +61,45 @@ export class Lessor {
 
   lease(request: LeaseRequest): Lease {
     const domains = new Set(request.domains);
-    const share = Math.ceil(request.messagesMax / Math.max(domains.size, 1));
+    const queues = this.#queuesOf(domains, request);
+    const share = Math.ceil(request.messagesMax / Math.max(queues.length, 1));
     // One more than its share, so that the walk ends knowing what is due next.
     const readAhead = Math.min(share + 1, READ_AHEAD_MAX);
-    const walkers = [...domains].map(
-      (domain) => new Walker(domain, this.#leases, this.#due, readAhead),
-    );
+    const walkers = queues.map((queue) => new Walker(queue, this.#leases, this.#due, readAhead));
     const messages = this.#serveInTurn(walkers, request, domains);
     const nextDueMs = new Map<string, number | null>();
-    for (const walker of walkers) nextDueMs.set(walker.domain, walker.finish());
+    for (const domain of domains) nextDueMs.set(domain, null);
+    for (const walker of walkers) {
+      const { domain } = walker;
+      const dueMs = walker.finish();
+      if (dueMs === null) {
+        if (walker.empty) this.#lanes.emptied(domain, walker.lane);
+        continue;
+      }
+      nextDueMs.set(domain, Math.min(dueMs, nextDueMs.get(domain) ?? dueMs));
+    }
     return { messages, nextDueMs };
+  }
+
+  leaseMessage({ message, index }: MessageRequest): LeasedMessage | null {
+    const rows = this.#rowsOfMessage
+      .all(message, index ?? 0, index === null ? MESSAGE_RECIPIENTS_MAX : 1)
+      .filter(({ n }) => (index === null || n === index) && !this.#leases.holds(message, n));
+    const found = rows.length === 0 ? null : this.#handout.read(message);
+    return found === null ? null : this.#handout.hold(message, found, rows);
+  }
+
+  #queuesOf(domains: ReadonlySet<string>, request: LeaseRequest): Queue[] {
+    const { urgentOnly = false, heldTenants = [] } = request;
+    const held = new Set(heldTenants.map((name) => this.#tenants.find(name)));
+    const queues: Queue[] = [];
+    for (const domain of domains) {
+      for (const lane of this.#lanes.of(domain)) {
+        if (urgentOnly && rankOf(lane) !== URGENT) continue;
+        if (held.size === 0 || !held.has(tenantIdOf(lane))) queues.push({ domain, lane });
+      }
+    }
+    return queues;
   }
 
   #serveInTurn(
@@ -59,16 +109,15 @@ export class Lessor {
   ): LeasedMessage[] {
     const first = walkers[0]?.domain ?? '';
     const turn = (this.#turns.get(first) ?? 0) % Math.max(walkers.length, 1);
-    // Who was served queues up again; who has nothing due does not.
-    const queue = [...walkers.slice(turn), ...walkers.slice(0, turn)];
+    const rounds = new Rounds([...walkers.slice(turn), ...walkers.slice(0, turn)]);
     const messages: LeasedMessage[] = [];
     let octetsLeft = Number.POSITIVE_INFINITY;
-    let at = 0;
-    while (at < queue.length && messages.length < request.messagesMax) {
-      const walker = queue[at]!;
+    let walker = rounds.next();
+    while (walker !== null && messages.length < request.messagesMax) {
       const row = walker.peek();
       if (row === null || row.due_ms > request.nowMs) {
-        at += 1;
+        rounds.drop();
+        walker = rounds.next();
         continue;
       }
       const found = this.#handout.read(row.message);
@@ -80,10 +129,10 @@ export class Lessor {
       const rows = this.#withCompanions(row, found.recipients, request, domains);
       messages.push(this.#handout.hold(row.message, found, rows));
       octetsLeft = (messages.length === 1 ? request.bytesMax : octetsLeft) - found.content.length;
-      queue.push(walker);
-      at += 1;
+      rounds.served();
+      walker = rounds.next();
     }
-    this.#keepTurn(first, at < queue.length ? walkers.indexOf(queue[at]!) : 0);
+    this.#keepTurn(first, walker === null ? 0 : walkers.indexOf(walker));
     return messages;
   }
 

@@ -4,12 +4,14 @@
  *
  * Invariants
  * - A recipient is held at most once.
- * - A domain has a front exactly while it has leases, so memory follows what is leased, not the queue.
- * - Every row of a domain that stands before its front is leased: a scan may begin at the front.
+ * - A lane of a domain has a front exactly while it has leases, so memory follows what is leased, not
+ *   the queue.
+ * - Every row of a lane that stands before its front is leased: a scan may begin at the front.
  */
 import type { MessageId } from '../envelope.ts';
+import type { Lane } from './lanes.ts';
 
-/** A place in the order in which a domain's rows fall due: (dueMs, message, index). */
+/** A place in the order in which the rows of a lane fall due: (dueMs, message, index). */
 export interface Place {
   readonly dueMs: number;
   readonly message: MessageId;
@@ -19,10 +21,15 @@ export interface Place {
 /** Before every row. */
 export const FIRST_PLACE: Place = { dueMs: Number.MIN_SAFE_INTEGER, message: 0, index: 0 };
 
-/** A leased row: what is needed to put it back. */
-export interface Held {
-  readonly index: number;
+/** One lane of one domain. */
+export interface Queue {
   readonly domain: string;
+  readonly lane: Lane;
+}
+
+/** A leased row: what is needed to put it back. */
+export interface Held extends Queue {
+  readonly index: number;
   readonly dueMs: number;
 }
 
@@ -33,7 +40,7 @@ interface Front {
 
 export class Leases {
   readonly #messages = new Map<MessageId, Held[]>();
-  readonly #fronts = new Map<string, Front>();
+  readonly #fronts = new Map<Lane, Map<string, Front>>();
   #count = 0;
 
   get count(): number {
@@ -52,8 +59,8 @@ export class Leases {
     const others = this.#messages.get(message);
     if (others === undefined) this.#messages.set(message, [held]);
     else others.push(held);
-    const front = this.#fronts.get(held.domain);
-    if (front === undefined) this.#fronts.set(held.domain, { place: FIRST_PLACE, leased: 1 });
+    const front = this.#frontOf(held);
+    if (front === undefined) this.#begin(held);
     else front.leased += 1;
     this.#count += 1;
   }
@@ -65,30 +72,45 @@ export class Leases {
     const others = this.#messages.get(message)!;
     if (others.length === 1) this.#messages.delete(message);
     else others.splice(others.indexOf(held), 1);
-    const front = this.#fronts.get(held.domain)!;
-    if (front.leased === 1) this.#fronts.delete(held.domain);
+    const front = this.#frontOf(held)!;
+    if (front.leased === 1) this.#forget(held);
     else front.leased -= 1;
     this.#count -= 1;
     return held;
   }
 
-  /** A row of the domain stands here from now on, and is not leased. */
-  appeared(domain: string, dueMs: number, message: MessageId, index: number): void {
-    const front = this.#fronts.get(domain);
-    if (front === undefined) return;
-    const place = { dueMs, message, index };
-    if (isBefore(place, front.place)) front.place = place;
+  /** A row stands here from now on, and is not leased. */
+  appeared(queue: Queue, place: Place): void {
+    const front = this.#frontOf(queue);
+    if (front !== undefined && isBefore(place, front.place)) front.place = place;
   }
 
-  /** Where a scan for unleased rows of the domain may begin. */
-  frontOf(domain: string): Place {
-    return this.#fronts.get(domain)?.place ?? FIRST_PLACE;
+  /** Where a scan for unleased rows may begin; null when none is leased. */
+  frontOf(queue: Queue): Place | null {
+    return this.#frontOf(queue)?.place ?? null;
   }
 
-  /** A scan found every row of the domain before `place` leased. */
-  advance(domain: string, place: Place): void {
-    const front = this.#fronts.get(domain);
+  /** A scan found every row before `place` leased. */
+  advance(queue: Queue, place: Place): void {
+    const front = this.#frontOf(queue);
     if (front !== undefined) front.place = place;
+  }
+
+  #frontOf({ domain, lane }: Queue): Front | undefined {
+    return this.#fronts.get(lane)?.get(domain);
+  }
+
+  #begin({ domain, lane }: Queue): void {
+    const front = { place: FIRST_PLACE, leased: 1 };
+    const ofLane = this.#fronts.get(lane);
+    if (ofLane === undefined) this.#fronts.set(lane, new Map([[domain, front]]));
+    else ofLane.set(domain, front);
+  }
+
+  #forget({ domain, lane }: Queue): void {
+    const ofLane = this.#fronts.get(lane)!;
+    if (ofLane.size === 1) this.#fronts.delete(lane);
+    else ofLane.delete(domain);
   }
 }
 

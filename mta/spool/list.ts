@@ -1,6 +1,7 @@
 /** What operators and the planner look up: domains, recipients of a message, pages of the queue. */
 import type Database from 'better-sqlite3';
-import type { MessageId, RecipientKey } from '../envelope.ts';
+import { type MessageId, PRIORITIES, type RecipientKey } from '../envelope.ts';
+import { type Lane, type Lanes, rankOf } from './lanes.ts';
 import type { Leases } from './leases.ts';
 import type { ListPage } from './protocol.ts';
 import { type ReasonColumns, reasonOf } from './reason.ts';
@@ -23,17 +24,21 @@ interface ListedRow extends ReasonColumns {
   reverse_path: string | null;
   received_ms: number | null;
   content_octets: number | null;
+  lane: Lane;
+  tenant: string | null;
+  campaign: string | null;
 }
 
 const LISTED = `
   SELECT r.message, r.n, r.domain, r.address, r.due_ms, r.attempts, r.reason_code, r.reason_text,
-    r.reason_since_ms, m.reverse_path, m.received_ms, m.content_octets
+    r.reason_since_ms, r.lane, m.reverse_path, m.received_ms, m.content_octets, m.tenant, m.campaign
   FROM recipients r LEFT JOIN messages m ON m.id = r.message`;
 
 type Key = Pick<ListedRow, 'message' | 'n'>;
 
 export class Listing {
   readonly #leases: Leases;
+  readonly #lanes: Lanes;
   readonly #due: DueStatement;
   readonly #nextDomain: Database.Statement<[string], string>;
   readonly #ofMessage: Database.Statement<[MessageId], ListedRow>;
@@ -46,8 +51,9 @@ export class Listing {
     ListedRow
   >;
 
-  constructor(db: Database.Database, leases: Leases) {
+  constructor(db: Database.Database, leases: Leases, lanes: Lanes) {
     this.#leases = leases;
+    this.#lanes = lanes;
     this.#due = prepareDue(db);
     this.#nextDomain = db
       .prepare<[string], string>(
@@ -76,8 +82,12 @@ export class Listing {
     // No domain is empty, so the empty string stands before all.
     let domain = this.#nextDomain.get(after ?? '');
     while (domain !== undefined && found.length < limit) {
-      const nextDueMs = new Walker(domain, this.#leases, this.#due, READ_AHEAD_MAX).peek()?.due_ms;
-      if (nextDueMs !== undefined) found.push({ domain, nextDueMs });
+      let nextDueMs = Number.POSITIVE_INFINITY;
+      for (const lane of this.#lanes.of(domain)) {
+        const walker = new Walker({ domain, lane }, this.#leases, this.#due, READ_AHEAD_MAX);
+        nextDueMs = Math.min(nextDueMs, walker.peek()?.due_ms ?? nextDueMs);
+      }
+      if (nextDueMs < Number.POSITIVE_INFINITY) found.push({ domain, nextDueMs });
       domain = this.#nextDomain.get(domain);
     }
     return found;
@@ -141,6 +151,9 @@ export class Listing {
       attempts: row.attempts,
       leased: this.#leases.holds(row.message, row.n),
       contentOctets: row.content_octets ?? 0,
+      priority: PRIORITIES[rankOf(row.lane)]!,
+      tenant: row.tenant ?? '',
+      campaign: row.campaign ?? '',
       reason: reasonOf(row, receivedAtMs),
     };
   }

@@ -10,6 +10,7 @@ import type {
   LeasedMessage,
   LeaseRequest,
   ListRequest,
+  MessageRequest,
   QueuedRecipient,
   Settlement,
   SpoolCounts,
@@ -25,6 +26,7 @@ export interface Operations {
   };
   lease: { asks: LeaseRequest; yields: Lease };
   leaseExpired: { asks: ExpiryRequest; yields: readonly LeasedMessage[] };
+  leaseMessage: { asks: MessageRequest; yields: LeasedMessage | null };
   domains: { asks: { after: string | null; limit: number }; yields: readonly DomainDue[] };
   inspect: { asks: MessageId; yields: readonly QueuedRecipient[] };
   list: { asks: ListRequest; yields: ListPage };

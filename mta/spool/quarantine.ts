@@ -8,6 +8,7 @@ import type Database from 'better-sqlite3';
 import { formatMessageId, type MessageId } from '../envelope.ts';
 import type { Totals } from './append.ts';
 import type { Damage } from './handout.ts';
+import type { Lane } from './lanes.ts';
 import { quarantineFolder, syncFolder } from './schema.ts';
 
 const FILE_MODE = 0o600;
@@ -27,6 +28,7 @@ export interface QuarantinedRecipient {
   readonly domain: string;
   readonly address: string;
   readonly due_ms: number;
+  readonly lane: Lane;
 }
 
 /** @throws when even the recipients cannot be read: then the damage is not this message's alone */
@@ -38,7 +40,7 @@ export function readRemains(db: Database.Database, message: MessageId, damage: D
       db
         .prepare<[MessageId], object>(
           `SELECT reverse_path, body, smtp_utf8, received_ms, origin, recipients, content_octets,
-             content_crc32 FROM messages WHERE id = ?`,
+             content_crc32, tenant, campaign, extra FROM messages WHERE id = ?`,
         )
         .get(message),
     ),

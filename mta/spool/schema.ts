@@ -33,7 +33,7 @@ const FOLDER_MODE = 0o700;
 
 /** "PsSp": marks the file as ours. */
 const APPLICATION_ID = 0x5073_5370;
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 /** Of 4 to 64 KiB, 8 KiB cost least CPU for 10 KB messages: one overflow page, and index pages stay small. */
 export const PAGE_OCTETS = 8192;
@@ -55,6 +55,9 @@ const TABLES = `
     recipients     INTEGER NOT NULL, -- as accepted; not counted down
     content_octets INTEGER NOT NULL,
     content_crc32  INTEGER NOT NULL,
+    tenant         TEXT NOT NULL DEFAULT '',
+    campaign       TEXT NOT NULL DEFAULT '',
+    extra          TEXT,             -- of the front door's own making
     content        BLOB NOT NULL     -- last, so that the other columns are read without it
   );
   CREATE TABLE recipients (
@@ -67,10 +70,13 @@ const TABLES = `
     reason_code     TEXT,            -- NULL until the first attempt ends
     reason_text     TEXT,
     reason_since_ms INTEGER,
+    lane            INTEGER NOT NULL DEFAULT 1,
+    extra           TEXT,
     PRIMARY KEY (message, n)
   ) WITHOUT ROWID;
-  -- The primary key follows implicitly: (domain, due_ms, message, n).
-  CREATE INDEX recipients_due ON recipients (domain, due_ms);
+  -- The primary key follows implicitly: (domain, lane, due_ms, message, n).
+  CREATE INDEX recipients_due ON recipients (domain, lane, due_ms);
+  CREATE TABLE tenants (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
   CREATE TABLE state (
     only        INTEGER PRIMARY KEY CHECK (only = 1),
     last_id     INTEGER NOT NULL,    -- no id up to this one is given again
@@ -80,6 +86,20 @@ const TABLES = `
   );
   INSERT INTO state VALUES (1, 0, 0, 0, 0);
 `;
+
+/** From the version that is the index to the next; rows keep what they have, as normal mail of no tenant. */
+const MIGRATIONS: Readonly<Record<number, string>> = {
+  1: `
+    ALTER TABLE messages ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+    ALTER TABLE messages ADD COLUMN campaign TEXT NOT NULL DEFAULT '';
+    ALTER TABLE messages ADD COLUMN extra TEXT;
+    ALTER TABLE recipients ADD COLUMN lane INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE recipients ADD COLUMN extra TEXT;
+    DROP INDEX recipients_due;
+    CREATE INDEX recipients_due ON recipients (domain, lane, due_ms);
+    CREATE TABLE tenants (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+  `,
+};
 
 /**
  * Opens the spool of a folder, making folder and file where they are missing.
@@ -146,6 +166,7 @@ function openFile(folder: string): Database.Database {
     db.pragma(`cache_size = ${-CACHE_OCTETS_MAX / 1024}`);
     db.pragma('cell_size_check = ON');
     if (version === 0) createTables(db);
+    else migrate(db, version);
     // Takes the lock now, rather than when the first message comes.
     db.exec('BEGIN IMMEDIATE; COMMIT');
     if (isNew) syncFolder(folder);
@@ -181,6 +202,15 @@ function createTables(db: Database.Database): void {
   db.transaction(() => {
     db.exec(TABLES);
     db.pragma(`application_id = ${APPLICATION_ID}`);
+    db.pragma(`user_version = ${SCHEMA_VERSION}`);
+  }).immediate();
+}
+
+/** All steps or none; a crash or a full disk leaves the file as it was. */
+function migrate(db: Database.Database, from: number): void {
+  if (from === SCHEMA_VERSION) return;
+  db.transaction(() => {
+    for (let version = from; version < SCHEMA_VERSION; version += 1) db.exec(MIGRATIONS[version]!);
     db.pragma(`user_version = ${SCHEMA_VERSION}`);
   }).immediate();
 }

@@ -54,7 +54,7 @@ export function endLeases(settlements: readonly Settlement[], leases: Leases): n
       strangers += 1;
     } else if (settlement.kind !== 'done') {
       const dueMs = settlement.kind === 'deferred' ? settlement.dueMs : held.dueMs;
-      leases.appeared(held.domain, dueMs, message, index);
+      leases.appeared(held, { dueMs, message, index });
     }
   }
   return strangers;

@@ -10,7 +10,7 @@
  * - Rows are keyed by domain, never by site: what DNS says of a domain may change while mail waits,
  *   and then there is nothing to migrate.
  */
-import type { MessageId, Recipient, RecipientKey, Submission } from '../envelope.ts';
+import type { MessageId, Priority, Recipient, RecipientKey, Submission } from '../envelope.ts';
 
 /** Why a recipient waits, as an operator should read it. */
 export interface WaitReason {
@@ -36,13 +36,23 @@ export interface LeasedMessage {
   readonly body: '7bit' | '8bitmime';
   readonly smtpUtf8: boolean;
   readonly receivedAtMs: number;
+  readonly priority: Priority;
+  /** '' is nobody in particular. */
+  readonly tenant: string;
+  /** '' is none. */
+  readonly campaign: string;
+  /** As submitted. */
+  readonly extra?: string;
   /** Owned by the caller. */
   readonly content: Uint8Array;
   readonly recipients: readonly LeasedRecipient[];
 }
 
 export interface LeaseRequest {
-  /** Domains of one site that have due work. Served in turn, so that none starves the others. */
+  /**
+   * Domains of one site that have due work. Classes share a block by weight, the urgent first; tenants
+   * of a class are served in turn, and of a tenant its domains, so that none starves the others.
+   */
   readonly domains: readonly string[];
   readonly nowMs: number;
   readonly messagesMax: number;
@@ -50,6 +60,10 @@ export interface LeaseRequest {
   readonly bytesMax: number;
   /** At most so many recipients of one message; the rest stay queued for the next transaction. */
   readonly recipientsMax: number;
+  /** Hands out mail of the class 'urgent' alone; nextDueMs too tells of that alone. */
+  readonly urgentOnly?: boolean;
+  /** Their mail stays, and nextDueMs does not tell of it. */
+  readonly heldTenants?: readonly string[];
 }
 
 export interface Lease {
@@ -80,6 +94,15 @@ export interface ExpiryRequest {
   readonly bytesMax: number;
 }
 
+export interface MessageRequest {
+  readonly message: MessageId;
+  /** One recipient, or null for all of them, at most {@link MESSAGE_RECIPIENTS_MAX} at a time. */
+  readonly index: number | null;
+}
+
+/** Recipients that one leaseMessage() hands out. */
+export const MESSAGE_RECIPIENTS_MAX = 1000;
+
 export interface DomainDue {
   readonly domain: string;
   readonly nextDueMs: number;
@@ -93,6 +116,9 @@ export interface QueuedRecipient extends Recipient {
   readonly attempts: number;
   readonly leased: boolean;
   readonly contentOctets: number;
+  readonly priority: Priority;
+  readonly tenant: string;
+  readonly campaign: string;
   readonly reason: WaitReason;
 }
 
@@ -120,6 +146,8 @@ export interface Spool {
   lease(request: LeaseRequest): Promise<Lease>;
   /** Leases what has waited too long, whatever its domain; cost grows with what it returns, not with the queue. */
   leaseExpired(request: ExpiryRequest): Promise<readonly LeasedMessage[]>;
+  /** Leases those of one message that are neither leased nor gone, due or not: for an operator's verbs. */
+  leaseMessage(request: MessageRequest): Promise<LeasedMessage | null>;
   /**
    * Ends leases. `notices` (bounces) are appended in the same commit.
    * @returns ids of the notices, in order

@@ -13,7 +13,7 @@ import { strict as assert } from 'node:assert';
 import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
-import type { MessageId, Submission } from '../envelope.ts';
+import { LABEL, type MessageId, type Submission } from '../envelope.ts';
 import { SpoolLost, SpoolUnavailable } from '../errors.ts';
 import type {
   Batch,
@@ -31,6 +31,7 @@ import type {
   LeasedMessage,
   LeaseRequest,
   ListRequest,
+  MessageRequest,
   QueuedRecipient,
   Settlement,
   Spool,
@@ -132,6 +133,10 @@ class SqliteSpool implements Spool {
 
   leaseExpired(request: ExpiryRequest): Promise<readonly LeasedMessage[]> {
     return this.#ask('leaseExpired', request);
+  }
+
+  leaseMessage(request: MessageRequest): Promise<LeasedMessage | null> {
+    return this.#ask('leaseMessage', request);
   }
 
   settle(
@@ -339,8 +344,10 @@ const unavailable = (trouble: StoreTrouble, message: string): SpoolUnavailable =
 
 const octetsOf = ({ op, asks }: Request): number => (op === 'append' ? asks.content.length : 0);
 
-/** Our own callers' duty: somebody to deliver to, and each recipient once. */
-function assertSound({ envelope }: Submission): void {
+/** Our own callers' duty: somebody to deliver to, each recipient once, and labels that are labels. */
+function assertSound({ envelope, tenant = '', campaign = '' }: Submission): void {
+  assert(tenant === '' || LABEL.test(tenant), 'the tenant is a label');
+  assert(campaign === '' || LABEL.test(campaign), 'the campaign is a label');
   let last = -1;
   for (const { index, domain } of envelope.recipients) {
     assert(index > last, 'recipients are in order of index');

@@ -1,7 +1,8 @@
 /** The spool's own thread: takes batches from its parent and posts their replies. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Keeper } from './keeper.ts';
-import type { Answer, Batch, Operations, WorkerSetup } from './protocol.ts';
+import type { Answer, Batch, Operation, Operations, WorkerSetup } from './protocol.ts';
+import type { LeasedMessage } from './spool.ts';
 
 const { folder, reserveBytes } = workerData as WorkerSetup;
 const port = parentPort!;
@@ -16,13 +17,25 @@ port.on('message', (batch: Batch) => {
 function contentsOf({ requests }: Batch, answers: readonly Answer[]): ArrayBuffer[] {
   const buffers: ArrayBuffer[] = [];
   for (const [at, answer] of answers.entries()) {
-    const { op } = requests[at]!;
-    if (!answer.ok || (op !== 'lease' && op !== 'leaseExpired')) continue;
-    const messages =
-      op === 'lease'
-        ? (answer.value as Operations['lease']['yields']).messages
-        : (answer.value as Operations['leaseExpired']['yields']);
-    for (const { content } of messages) buffers.push(content.buffer as ArrayBuffer);
+    if (!answer.ok) continue;
+    for (const { content } of messagesOf(requests[at]!.op, answer.value)) {
+      buffers.push(content.buffer as ArrayBuffer);
+    }
   }
   return buffers;
+}
+
+function messagesOf(op: Operation, value: unknown): readonly LeasedMessage[] {
+  switch (op) {
+    case 'lease':
+      return (value as Operations['lease']['yields']).messages;
+    case 'leaseExpired':
+      return value as Operations['leaseExpired']['yields'];
+    case 'leaseMessage': {
+      const leased = value as Operations['leaseMessage']['yields'];
+      return leased === null ? [] : [leased];
+    }
+    default:
+      return [];
+  }
 }

@@ -10,6 +10,7 @@ import type { MessageId } from '../envelope.ts';
 import { type Append, noteAppended, prepareAppend, type Totals } from './append.ts';
 import { Expirer } from './expire.ts';
 import { type Damage, Handout } from './handout.ts';
+import { Lanes, Tenants } from './lanes.ts';
 import { Lessor } from './lease.ts';
 import type { Leases } from './leases.ts';
 import { Listing } from './list.ts';
@@ -22,7 +23,7 @@ import type { SpoolCounts } from './spool.ts';
 export type WriteRequest = Extract<Request, { op: 'append' | 'settle' }>;
 export type ReadRequest = Extract<
   Request,
-  { op: 'lease' | 'leaseExpired' | 'domains' | 'inspect' | 'list' | 'counts' }
+  { op: 'lease' | 'leaseExpired' | 'leaseMessage' | 'domains' | 'inspect' | 'list' | 'counts' }
 >;
 
 /** Unused pages are given back to the disk beyond this, and beyond a quarter of the file. */
@@ -52,6 +53,8 @@ export class Store {
   readonly #lessor: Lessor;
   readonly #expirer: Expirer;
   readonly #listing: Listing;
+  readonly #lanes: Lanes;
+  readonly #tenants: Tenants;
   #totals: Totals;
   #nowMs = 0;
 
@@ -67,12 +70,19 @@ export class Store {
     );
     this.#freePages = db.prepare<[], number>('PRAGMA freelist_count').pluck();
     this.#pages = db.prepare<[], number>('PRAGMA page_count').pluck();
-    this.#append = prepareAppend(db);
+    this.#lanes = new Lanes(db);
+    this.#tenants = new Tenants(db);
+    this.#append = prepareAppend(db, this.#tenants);
     this.#settle = prepareSettle(db);
     const handout = new Handout(db, leases, (message, damage) => this.#quarantine(message, damage));
-    this.#lessor = new Lessor(db, leases, handout);
+    this.#lessor = new Lessor(db, {
+      leases,
+      handout,
+      lanes: this.#lanes,
+      tenants: this.#tenants,
+    });
     this.#expirer = new Expirer(db, leases, handout);
-    this.#listing = new Listing(db, leases);
+    this.#listing = new Listing(db, leases, this.#lanes);
     this.#totals = db
       .prepare<[], Totals>('SELECT last_id AS lastId, messages, recipients, quarantined FROM state')
       .get()!;
@@ -100,14 +110,15 @@ export class Store {
   /** What is committed, in memory too. */
   #remember(requests: readonly WriteRequest[], values: readonly unknown[]): void {
     const { leases, report } = this.#surroundings;
+    const memory = { leases, lanes: this.#lanes, tenants: this.#tenants };
     let strangers = 0;
     for (const [at, { op, asks }] of requests.entries()) {
       if (op === 'append') {
-        noteAppended(leases, values[at] as MessageId, asks);
+        noteAppended(memory, values[at] as MessageId, asks);
       } else {
         strangers += endLeases(asks.settlements, leases);
         const ids = values[at] as MessageId[];
-        for (const [n, notice] of asks.notices.entries()) noteAppended(leases, ids[n]!, notice);
+        for (const [n, notice] of asks.notices.entries()) noteAppended(memory, ids[n]!, notice);
       }
     }
     if (strangers === 0) return;
@@ -125,6 +136,8 @@ export class Store {
         return this.#lessor.lease(asks);
       case 'leaseExpired':
         return this.#expirer.leaseExpired(asks);
+      case 'leaseMessage':
+        return this.#lessor.leaseMessage(asks);
       case 'domains':
         return this.#listing.domains(asks.after, asks.limit);
       case 'inspect':
@@ -215,8 +228,9 @@ export class Store {
 
   #putAside({ message, recipients }: Remains): void {
     const { leases } = this.#surroundings;
-    for (const { n, domain, due_ms } of recipients) {
-      if (!leases.holds(message, n)) leases.take(message, { index: n, domain, dueMs: due_ms });
+    for (const { n, domain, due_ms, lane } of recipients) {
+      if (!leases.holds(message, n))
+        leases.take(message, { index: n, domain, dueMs: due_ms, lane });
     }
   }
 }

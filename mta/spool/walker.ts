@@ -1,10 +1,11 @@
 /**
- * A walk through one domain's rows that are not leased, in the order they fall due: (due_ms, message, n),
- * which is the order of the index `recipients_due`.
+ * A walk through the rows of one lane of a domain that are not leased, in the order they fall due:
+ * (due_ms, message, n), which is the order of the index `recipients_due`.
  */
 import type Database from 'better-sqlite3';
 import type { MessageId } from '../envelope.ts';
-import type { Leases, Place } from './leases.ts';
+import type { Lane } from './lanes.ts';
+import { FIRST_PLACE, type Leases, type Place, type Queue } from './leases.ts';
 
 /** Rows that a walker reads ahead, at most. */
 export const READ_AHEAD_MAX = 64;
@@ -16,18 +17,22 @@ export interface DueRow {
   readonly n: number;
 }
 
-/** Domain, place (due, message, n), limit. */
-export type DueStatement = Database.Statement<[string, number, number, number, number], DueRow>;
+/** Domain, lane, place (due, message, n), limit. */
+export type DueStatement = Database.Statement<
+  [string, Lane, number, number, number, number],
+  DueRow
+>;
 
 export const prepareDue = (db: Database.Database): DueStatement =>
   db.prepare(
     `SELECT due_ms, message, n FROM recipients
-     WHERE domain = ? AND (due_ms, message, n) >= (?, ?, ?)
+     WHERE domain = ? AND lane = ? AND (due_ms, message, n) >= (?, ?, ?)
      ORDER BY due_ms, message, n LIMIT ?`,
   );
 
 export class Walker {
   readonly domain: string;
+  readonly lane: Lane;
   readonly #leases: Leases;
   readonly #due: DueStatement;
   readonly #readAhead: number;
@@ -36,12 +41,13 @@ export class Walker {
   #at = 0;
   #ended = false;
 
-  constructor(domain: string, leases: Leases, due: DueStatement, readAhead: number) {
+  constructor({ domain, lane }: Queue, leases: Leases, due: DueStatement, readAhead: number) {
     this.domain = domain;
+    this.lane = lane;
     this.#leases = leases;
     this.#due = due;
     this.#readAhead = readAhead;
-    this.#place = leases.frontOf(domain);
+    this.#place = leases.frontOf(this) ?? FIRST_PLACE;
   }
 
   /** @returns the first row that is not leased, or null when there is none */
@@ -62,8 +68,13 @@ export class Walker {
   /** Leaves the front where the walk ended. @returns when the next row is due, null when none is left */
   finish(): number | null {
     const row = this.peek();
-    this.#leases.advance(this.domain, this.#place);
+    this.#leases.advance(this, this.#place);
     return row?.due_ms ?? null;
+  }
+
+  /** Having finished with null: the lane has no row at all. */
+  get empty(): boolean {
+    return this.#leases.frontOf(this) === null;
   }
 
   /** Forgets what was read ahead, because rows have been deleted. */
@@ -75,7 +86,7 @@ export class Walker {
 
   #refill(): void {
     const { dueMs, message, index } = this.#place;
-    this.#rows = this.#due.all(this.domain, dueMs, message, index, this.#readAhead);
+    this.#rows = this.#due.all(this.domain, this.lane, dueMs, message, index, this.#readAhead);
     this.#at = 0;
     this.#ended = this.#rows.length < this.#readAhead;
   }

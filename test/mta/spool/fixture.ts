@@ -1,6 +1,6 @@
 /** Spools in scratch folders, and messages to put in them. */
 
-import type { MessageId, Submission } from '../../../mta/envelope.ts';
+import type { MessageId, Priority, Submission } from '../../../mta/envelope.ts';
 import type { LeaseRequest, Spool } from '../../../mta/spool/spool.ts';
 import { openSqliteSpool } from '../../../mta/spool/sqlite-engine.ts';
 import type { Clock } from '../../../runtime/clock.ts';
@@ -44,6 +44,8 @@ export interface Details {
   readonly content?: string | Uint8Array;
   readonly receivedAtMs?: number;
   readonly reversePath?: string;
+  readonly priority?: Priority;
+  readonly tenant?: string;
 }
 
 /** A message to these addresses, routed by what follows the @. */
@@ -63,6 +65,8 @@ export function submission(addresses: readonly string[], details: Details = {}):
     content: typeof content === 'string' ? Buffer.from(content) : content,
     receivedAtMs: details.receivedAtMs ?? START_MS,
     origin: 'test',
+    ...(details.priority === undefined ? {} : { priority: details.priority }),
+    ...(details.tenant === undefined ? {} : { tenant: details.tenant }),
   };
 }
 

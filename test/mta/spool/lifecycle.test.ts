@@ -18,6 +18,7 @@ afterEach(async () => {
   await folder.remove();
 });
 
+const LABELS = { priority: 'normal', tenant: '', campaign: '' };
 const key = (message: number, index = 0) => ({ message, index });
 const reason = { code: 'greylisted', text: '450 later', sinceMs: START_MS + 1 };
 
@@ -35,6 +36,7 @@ describe('life of a message', () => {
         body: '7bit',
         smtpUtf8: false,
         receivedAtMs: START_MS,
+        ...LABELS,
         content: new Uint8Array(Buffer.from('Über\r\n')),
         recipients: [
           {
@@ -81,6 +83,7 @@ describe('life of a message', () => {
         attempts: 1,
         leased: true,
         contentOctets: 25,
+        ...LABELS,
         reason,
       },
     ]);

@@ -1,7 +1,7 @@
 /** Random histories against a model small enough to be seen to be right. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { MessageId, RecipientKey } from '../../../mta/envelope.ts';
+import { type MessageId, PRIORITIES, type RecipientKey } from '../../../mta/envelope.ts';
 import type { Settlement, Spool } from '../../../mta/spool/spool.ts';
 import { ManualClock } from '../../support/clock.ts';
 import { scratchFolder } from '../../support/scratch.ts';
@@ -33,6 +33,7 @@ class World {
 
   /** One message to each list of domains, all at once. */
   async append(messages: readonly (readonly string[])[], delayMs: number): Promise<void> {
+    // Which lane mail is in changes its turn, never whether and when it is due.
     const receivedAtMs = this.clock.wallMs() + delayMs;
     const last = Math.max(0, ...this.content.keys());
     const ids = await Promise.all(
@@ -41,7 +42,14 @@ class World {
         const addresses = domains.map((domain, n) => `${n}@${domain}`);
         const content = `content ${this.#appended}\r\n`;
         return this.spool
-          .append(submission(addresses, { content, receivedAtMs }))
+          .append(
+            submission(addresses, {
+              content,
+              receivedAtMs,
+              priority: PRIORITIES[this.#appended % 3]!,
+              tenant: ['', 'acme', 'zeta'][(this.#appended >> 1) % 3]!,
+            }),
+          )
           .then((id) => ({ id, content }));
       }),
     );
