@@ -38,27 +38,19 @@ class HttpsExchange implements StreamExchange {
 
 export class HttpsChannel implements StreamChannel {
   readonly #upstream: Upstream;
-  readonly #client: Client;
+  readonly #authorities: string | undefined;
   readonly #path: string;
+  #client: Client;
   readonly #open = new Set<HttpsExchange>();
   #connected = false;
   #answered = false;
 
   /** @param authorities PEM, in place of those that come with Node; undefined for those */
   constructor(upstream: Upstream, authorities: string | undefined) {
-    const { endpoint } = upstream;
     this.#upstream = upstream;
-    this.#path = endpoint.path ?? '/dns-query';
-    this.#client = createClient(endpoint, authorities);
-    this.#client.on('connect', () => {
-      this.#connected = true;
-      this.#answered = false;
-      upstream.packetsSent += CONNECT_PACKETS;
-    });
-    this.#client.on('disconnect', () => {
-      this.#connected = false;
-      upstream.packetsSent += CLOSE_PACKETS;
-    });
+    this.#authorities = authorities;
+    this.#path = upstream.endpoint.path ?? '/dns-query';
+    this.#client = this.#createClient();
   }
 
   get askPackets(): number {
@@ -87,18 +79,34 @@ export class HttpsChannel implements StreamChannel {
   }
 
   reset(): void {
-    // undici opens a new connection by itself when requests on this one fail.
     const orphans = [...this.#open];
-    for (const exchange of orphans) {
-      exchange.abort.abort();
-      this.#fail(exchange, 'ETIMEDOUT', this.#answered);
-    }
+    const reused = this.#answered;
+    void this.#client.destroy();
+    this.#client = this.#createClient();
+    for (const exchange of orphans) this.#fail(exchange, 'ETIMEDOUT', reused);
   }
 
   stop(): void {
-    for (const exchange of this.#open) exchange.abort.abort();
     this.#open.clear();
     void this.#client.destroy();
+  }
+
+  #createClient(): Client {
+    const upstream = this.#upstream;
+    const client = createClient(upstream.endpoint, this.#authorities);
+    this.#connected = false;
+    this.#answered = false;
+    client.on('connect', () => {
+      upstream.packetsSent += CONNECT_PACKETS;
+      if (this.#client === client) this.#connected = true;
+    });
+    client.on('disconnect', () => {
+      upstream.packetsSent += CLOSE_PACKETS;
+      if (this.#client !== client) return;
+      this.#connected = false;
+      this.#answered = false;
+    });
+    return client;
   }
 
   /** @throws what undici throws, or {@link HttpsRefusal} */
