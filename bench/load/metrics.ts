@@ -28,17 +28,6 @@ export class Metrics {
     }
     return sum;
   }
-
-  /** A series by one of its labels: value of the label → sum. */
-  by(name: string, label: string): ReadonlyMap<string, number> {
-    const sums = new Map<string, number>();
-    const pattern = new RegExp(`(?:^|,)${label}="([^"]*)"`);
-    for (const sample of this.#samples) {
-      const value = sample.name === name ? pattern.exec(sample.labels)?.[1] : undefined;
-      if (value !== undefined) sums.set(value, (sums.get(value) ?? 0) + sample.value);
-    }
-    return sums;
-  }
 }
 
 /** @param base such as "http://127.0.0.1:8053" */

@@ -192,6 +192,9 @@ export async function startPostfixReceiver(
       smtpd_tls_loglevel: '1',
       ...options.settings,
     },
+  }).catch(async (error: unknown) => {
+    await folder.remove();
+    throw error;
   });
   return {
     ...postfix,

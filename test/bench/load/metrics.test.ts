@@ -19,10 +19,3 @@ test.each([
 ])('%s %j is %d', (name, labels, expected) => {
   expect(metrics.sum(name, labels)).toBe(expected);
 });
-
-test('a series by one label', () => {
-  expect([...metrics.by('a_total', 'type')]).toEqual([
-    ['MX', 3],
-    ['A', 104],
-  ]);
-});
