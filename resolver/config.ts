@@ -68,6 +68,29 @@ const cacheSchema = z
   })
   .prefault({});
 
+const dnsblSchema = z
+  .strictObject({
+    zones: z
+      .array(zoneName())
+      .max(256)
+      .default([])
+      .describe(
+        'DNS block lists that are asked through us, such as "zen.spamhaus.org": each has its own part of the cache, a lane behind mail lookups, and error codes (127.255.255.0/24) that become SERVFAIL, never a listing (RFC 5782).',
+      ),
+    bytes: z
+      .int()
+      .min(1_048_576)
+      .default(16_777_216)
+      .describe('Cache of all block lists, beside that of `resolver.cache`.'),
+    in_flight: z
+      .int()
+      .min(1)
+      .max(65_536)
+      .default(1024)
+      .describe('Questions to block lists under way at once; more get SERVFAIL.'),
+  })
+  .prefault({});
+
 export const resolverSchema = z
   .strictObject({
     listen: z
@@ -164,6 +187,23 @@ export const resolverSchema = z
       .max(65_536)
       .default(8192)
       .describe('Distinct questions under way at upstreams at once; more get SERVFAIL.'),
+    bundles: z
+      .enum(['off', 'on', 'again'])
+      .default('again')
+      .describe(
+        'What a delivery asks after the MX is fetched ahead: for every domain ("on"), or only what is asked again after it has expired ("again"). Kinds that clients do not use are not fetched.',
+      ),
+    ipv6: z
+      .boolean()
+      .default(true)
+      .describe('false answers AAAA with NODATA here: for hosts that cannot send over IPv6.'),
+    bounce_guard: z
+      .boolean()
+      .default(true)
+      .describe(
+        'A denial that contradicts what was true lately is confirmed at another upstream, or over TCP, before it is served.',
+      ),
+    dnsbl: dnsblSchema,
     cache: cacheSchema,
   })
   .prefault({});

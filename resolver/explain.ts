@@ -1,7 +1,6 @@
 /** Cached responses and questions under way, in the words of people: for the admin API and the CLI. */
 import type { CacheEntry } from './cache/entry.ts';
 import { formatKey, parseKey } from './cache/key.ts';
-import type { CacheStore } from './cache/store.ts';
 import type { CachedResponse, Explanation, FailureMemory, UpstreamState } from './running.ts';
 import type { Service } from './service.ts';
 import type { Upstream } from './upstream/upstream.ts';
@@ -25,7 +24,6 @@ const BOOLEANS = [false, true];
 const cursor = new RecordCursor();
 
 export interface ExplainSources {
-  readonly cache: CacheStore;
   readonly service: Service;
   readonly upstreams: readonly Upstream[];
   /** Monotonic. */
@@ -33,16 +31,16 @@ export interface ExplainSources {
 }
 
 export function explainDomain(domain: string, sources: ExplainSources): Explanation {
-  const { cache, nowMs, upstreams } = sources;
+  const { service, nowMs, upstreams } = sources;
   const keys = keysOf(domain);
   return {
     domain,
     cached: keys.flatMap((key) => {
-      const entry = cache.peek(key, 'answer');
+      const entry = service.cacheOf(key).peek(key, 'answer');
       return entry === undefined ? [] : [describeEntry(key, entry, nowMs)];
     }),
     failures: keys.flatMap((key) => {
-      const entry = cache.peek(key, 'failure');
+      const entry = service.cacheOf(key).peek(key, 'failure');
       return entry === undefined ? [] : [describeFailure(key, entry, nowMs)];
     }),
     inFlight: describeFlights(new Set(keys), sources),

@@ -62,7 +62,7 @@ export async function startResolver(
   });
   const { upstreams } = forwarder;
   const autoBudget = config.budget === 'auto' ? startAutoBudget(forwarder, deps) : null;
-  const service = new Service({ config, cache, counters, clock, wheel, forwarder });
+  const service = new Service({ config, cache, counters, clock, wheel, forwarder, random });
   const listeners: Listener[] = [];
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
@@ -88,7 +88,7 @@ export async function startResolver(
     explain: (domain) => explainDomain(domain, { ...sources, nowMs: clock.monotonicMs() }),
     cacheDump: (limit) =>
       [...cache.dump(limit)].map(([key, entry]) => describeEntry(key, entry, clock.monotonicMs())),
-    flush: (scope) => flush(cache, scope),
+    flush: (scope) => flush(cache, scope) + flush(service.attendants.dnsbl.cache, scope),
     stop: () => (stopped ??= stop()),
   };
 }

@@ -3,6 +3,7 @@
  * values from clients.
  */
 import { Histogram, type MetricObjectWithValues, Registry } from 'prom-client';
+import { addAttendants } from './attendant-metrics.ts';
 import { addAutoBudget, addBudgets } from './budget-metrics.ts';
 import type { CacheStore } from './cache/store.ts';
 import {
@@ -35,6 +36,7 @@ export function createMetrics(sources: MetricsSources): Registry {
   addBudgets(registry, sources.forwarder);
   if (sources.autoBudget !== null) addAutoBudget(registry, sources.autoBudget);
   addState(registry, sources);
+  addAttendants(registry, sources.service.attendants);
   return registry;
 }
 

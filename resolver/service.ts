@@ -7,8 +7,11 @@
  * goes to {@link Service.resolve}, which answers each query exactly once, within the deadline.
  */
 import type { Clock } from '../runtime/clock.ts';
+import type { Random } from '../runtime/random.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
 import { Acl } from './acl.ts';
+import { Attendants } from './attendants.ts';
+import { answerWithoutIpv6 } from './bundle/no-ipv6.ts';
 import { type AdmissionLimits, admit } from './cache/admission.ts';
 import {
   type CacheEntry,
@@ -24,10 +27,12 @@ import type { ResolverConfig } from './config.ts';
 import type { Counters, Source, Transport } from './counters.ts';
 import { Deadlines } from './deadlines.ts';
 import { answerOddQuestion, isOddQuestion } from './odd-questions.ts';
+import { refreshQuestion } from './refresh.ts';
 import { answerSpecialName } from './special-names.ts';
+import { LANE } from './upstream/budget.ts';
 import type { Forwarder, ForwardFailure } from './upstream/forward.ts';
 import { type Flight, type FlightOwner, InFlight } from './upstream/in-flight.ts';
-import { questionOf } from './upstream/question.ts';
+import { laneOf, type Question, questionOf } from './upstream/question.ts';
 import type { Upstream } from './upstream/upstream.ts';
 import { EXTENDED_ERROR, HEADER_OCTETS, MESSAGE_OCTETS_MAX, RCODE } from './wire/constants.ts';
 import { readExtendedError } from './wire/extended-error.ts';
@@ -77,6 +82,15 @@ const TOO_MANY: ExtendedError = {
   text: 'too many questions are under way (resolver.in_flight)',
 };
 
+const TOO_MANY_LISTS: ExtendedError = {
+  code: EXTENDED_ERROR.OTHER,
+  text: 'too many questions to block lists are under way (resolver.dnsbl.in_flight)',
+};
+const unconfirmed = (text: string): ExtendedError => ({
+  code: EXTENDED_ERROR.OTHER,
+  text: `not confirmed: ${text}`,
+});
+
 export interface ServiceOptions {
   readonly config: ResolverConfig;
   readonly cache: CacheStore;
@@ -84,10 +98,13 @@ export interface ServiceOptions {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   readonly forwarder: Forwarder;
+  readonly random: Random;
 }
 
 export class Service implements FlightOwner<Waiter> {
   readonly inFlight: InFlight<Waiter>;
+  readonly attendants: Attendants;
+  readonly #ipv6: boolean;
   readonly #cache: CacheStore;
   readonly #counters: Counters;
   readonly #clock: Clock;
@@ -114,6 +131,31 @@ export class Service implements FlightOwner<Waiter> {
       staleMs: config.stale,
     };
     this.inFlight = new InFlight(forwarder, wheel, config.in_flight, this);
+    this.#ipv6 = config.ipv6;
+    this.attendants = new Attendants(config, {
+      clock,
+      random: options.random,
+      peek: (key) => this.cacheOf(key).peek(key, 'answer'),
+      refresh: (key) => this.refresh(key),
+    });
+  }
+
+  /** The cache that keeps the key: DNSBL zones have their own. */
+  cacheOf(key: string): CacheStore {
+    const { dnsbl } = this.attendants;
+    return dnsbl.zoneOf(key) === null ? this.#cache : dnsbl.cache;
+  }
+
+  /**
+   * Asks for what nobody waits for, in the lane of refreshes.
+   * @returns the question now under way; null when the answer is fresh or under way, or there is no room
+   */
+  refresh(key: string): Question | null {
+    const nowMs = this.#clock.monotonicMs();
+    const entry = this.cacheOf(key).peek(key, 'answer');
+    if (this.inFlight.get(key) !== undefined) return null;
+    if (entry !== undefined && isFresh(entry, nowMs)) return null;
+    return this.inFlight.start(key, refreshQuestion(key), nowMs)?.question ?? null;
   }
 
   /**
@@ -138,15 +180,17 @@ export class Service implements FlightOwner<Waiter> {
       return this.#answerUnusual(message, address, nowMs, out);
     }
     const key = queryKey(message, view);
-    const entry = this.#cache.get(key);
+    const cache = this.cacheOf(key);
+    const entry = cache.get(key);
     this.#how.nowMs = nowMs;
     this.#how.octetsMax = transport === 'udp' ? udpLimitOctets(view) : MESSAGE_OCTETS_MAX;
     if (entry !== undefined && isFresh(entry, nowMs)) {
+      this.attendants.onHit(key);
       const octets = renderAnswer(entry, message, view, this.#how, out);
       this.#count('cache', out, nowMs);
       return octets;
     }
-    const failure = this.#cache.getFailure(key);
+    const failure = cache.getFailure(key);
     if (failure === undefined || !isFresh(failure, nowMs)) return MISSED;
     const serveStale = entry !== undefined && isStale(entry, nowMs);
     const octets = renderAnswer(serveStale ? entry : failure, message, view, this.#how, out);
@@ -163,31 +207,56 @@ export class Service implements FlightOwner<Waiter> {
     const view = this.#view;
     if (parseQuery(message, view) !== QueryVerdict.ok) return;
     const nowMs = this.#clock.monotonicMs();
-    const local = answerSpecialName(message, view);
+    const local =
+      answerSpecialName(message, view) ?? (this.#ipv6 ? null : answerWithoutIpv6(message, view));
     if (local !== null) {
       this.#sendOwn(local, client, 'local', nowMs);
       return;
     }
     const key = queryKey(message, view);
-    const entry = this.#cache.get(key);
+    const entry = this.cacheOf(key).get(key);
     const stale = entry !== undefined && isStale(entry, nowMs) ? entry : null;
-    let flight = this.inFlight.get(key);
+    let flight = this.#flightToJoin(key);
     const source = flight === undefined ? 'upstream' : 'coalesced';
     if (flight === undefined && !view.rd) {
       const refusal = writeError(message, view, RCODE.REFUSED, NOT_RECURSIVE);
       this.#sendOwn(refusal, client, 'refused', nowMs);
       return;
     }
-    flight ??= this.inFlight.start(key, questionOf(message, view), nowMs) ?? undefined;
+    if (flight === undefined) flight = this.#takeOff(key, message, nowMs);
+    else this.attendants.onHit(key);
     const dueAtMs = nowMs + this.#deadlines.of(client.address);
     const waiter: Waiter = { client, query: message.slice(), arrivedAtMs: nowMs, dueAtMs, source };
     if (stale !== null && (flight === undefined || this.#isHopeless(flight))) {
       this.#sendEntry(stale, waiter, 'stale', nowMs);
     } else if (flight === undefined || !this.inFlight.join(flight, waiter)) {
-      this.#sendOwn(writeError(message, view, RCODE.SERVFAIL, TOO_MANY), client, 'failure', nowMs);
+      const reason = this.attendants.dnsbl.zoneOf(key) === null ? TOO_MANY : TOO_MANY_LISTS;
+      this.#sendOwn(writeError(message, view, RCODE.SERVFAIL, reason), client, 'failure', nowMs);
     } else if (stale !== null) {
       this.inFlight.setPatience(flight, PATIENCE_MS);
     }
+  }
+
+  /** The flight of the key; but one that nobody waits for, and that waits for the budget, makes room. */
+  #flightToJoin(key: string): Flight<Waiter> | undefined {
+    const flight = this.inFlight.get(key);
+    if (flight === undefined || flight.question.lane !== LANE.refresh) return flight;
+    if (flight.waiters.length > 0 || !flight.forwarding.waitsForBudget) return flight;
+    this.inFlight.giveUp(flight);
+    this.attendants.onFlightEnd(flight);
+    return undefined;
+  }
+
+  /** @returns undefined when there is no room */
+  #takeOff(key: string, message: Uint8Array, nowMs: number): Flight<Waiter> | undefined {
+    const view = this.#view;
+    const { dnsbl } = this.attendants;
+    const isDnsbl = dnsbl.zoneOf(key) !== null;
+    if (isDnsbl && !dnsbl.begin()) return undefined;
+    const question = questionOf(message, view, isDnsbl ? LANE.reverse : laneOf(view.qtype));
+    const flight = this.inFlight.start(key, question, nowMs);
+    if (flight === null && isDnsbl) dnsbl.end();
+    return flight ?? undefined;
   }
 
   onLanded(flight: Flight<Waiter>, message: Uint8Array, upstream: Upstream): void {
@@ -199,8 +268,46 @@ export class Service implements FlightOwner<Waiter> {
       this.#settleFailure(flight, { code: EXTENDED_ERROR.INVALID_DATA, text }, true);
       return;
     }
-    if (admission.verdict === 'keep') this.#cache.set(flight.key, admission.entry);
-    this.#settle(flight, admission.entry, null);
+    const { key } = flight;
+    const { entry } = admission;
+    const cache = this.cacheOf(key);
+    const previous = cache.peek(key, 'answer');
+    const refusal = this.attendants.refusalOf(key, entry);
+    if (refusal !== null) {
+      this.#settleFailure(flight, refusal, true);
+      return;
+    }
+    if (this.#doubts(flight, entry, previous, upstream)) return;
+    if (admission.verdict === 'keep') cache.set(key, entry);
+    this.attendants.onAdmitted(flight, entry, previous);
+    this.#settle(flight, entry, null);
+  }
+
+  /**
+   * Whether the answer must not be served: it contradicts what was true lately, and is now asked for
+   * elsewhere within what is left of the deadline, or that cannot be done.
+   */
+  #doubts(
+    flight: Flight<Waiter>,
+    entry: CacheEntry,
+    previous: CacheEntry | undefined,
+    upstream: Upstream,
+  ): boolean {
+    const { guard } = this.attendants;
+    const nowMs = this.#clock.monotonicMs();
+    if (guard === null || this.attendants.isSettled(flight, entry)) return false;
+    const doubt = guard.doubts(flight.key, entry, previous, nowMs);
+    if (doubt === null) return false;
+    const withinMs = flight.startedAtMs + this.inFlight.deadlineMs - nowMs;
+    const reason = `${upstream.name} says ${doubt}`;
+    if (withinMs > 0 && guard.begin()) {
+      const question = flight.question.confirming({ doubted: upstream, withinMs });
+      flight.doubt = { reason, question };
+      this.inFlight.confirm(flight, question);
+      return true;
+    }
+    this.#settleFailure(flight, unconfirmed(reason), true);
+    return true;
   }
 
   onLost(flight: Flight<Waiter>, failure: ForwardFailure): void {
@@ -212,13 +319,15 @@ export class Service implements FlightOwner<Waiter> {
             code: said.code,
             text: `${failure.extendedError.text}${said.text && `: ${said.text}`}`,
           };
+    const told =
+      flight.doubt === null ? error : unconfirmed(`${flight.doubt.reason}; ${error.text}`);
     // A budget says nothing of the name, so the next who asks may be luckier.
-    this.#settleFailure(flight, error, failure.kind !== 'budget');
+    this.#settleFailure(flight, told, failure.kind !== 'budget');
   }
 
   onPatienceEnd(flight: Flight<Waiter>): void {
     const nowMs = this.#clock.monotonicMs();
-    const entry = this.#cache.get(flight.key);
+    const entry = this.cacheOf(flight.key).get(flight.key);
     if (entry === undefined || !isStale(entry, nowMs)) return;
     for (const waiter of this.inFlight.release(flight)) {
       this.#sendEntry(entry, waiter, 'stale', nowMs);
@@ -227,7 +336,7 @@ export class Service implements FlightOwner<Waiter> {
 
   onOverdue(flight: Flight<Waiter>, waiters: readonly Waiter[]): void {
     const nowMs = this.#clock.monotonicMs();
-    const entry = this.#cache.get(flight.key);
+    const entry = this.cacheOf(flight.key).get(flight.key);
     const stale = entry !== undefined && isStale(entry, nowMs) ? entry : null;
     const { query, questionEnd } = flight.question;
     const overdue = stale ?? failureEntry(query, questionEnd, nowMs, 0, OVERDUE);
@@ -244,13 +353,15 @@ export class Service implements FlightOwner<Waiter> {
   /** Remembers the failure, and answers who waits with what is stale, else with SERVFAIL. */
   #settleFailure(flight: Flight<Waiter>, error: ExtendedError, remember: boolean): void {
     const nowMs = this.#clock.monotonicMs();
+    this.attendants.onFailed(flight);
+    const cache = this.cacheOf(flight.key);
     const { query, questionEnd } = flight.question;
     const failure = failureEntry(query, questionEnd, nowMs, this.#limits.failureTtlMs, error);
     if (remember) {
       const extendedError = { code: EXTENDED_ERROR.CACHED_ERROR, text: error.text };
-      this.#cache.set(flight.key, { ...failure, extendedError });
+      cache.set(flight.key, { ...failure, extendedError });
     }
-    const entry = this.#cache.get(flight.key);
+    const entry = cache.get(flight.key);
     const stale = entry !== undefined && isStale(entry, nowMs) ? entry : null;
     this.#settle(flight, stale ?? failure, stale === null ? 'failure' : 'stale');
   }

@@ -74,7 +74,9 @@ export class Attempt implements UdpOwner, StreamOwner, BudgetWaiter {
     this.#budget = budget;
     this.#clock = clock;
     this.#place = new Place(this, route.upstream.bucket);
-    this.#overStream = route.udp === null;
+    // Where there is nobody else to ask, a forger of datagrams at least is not believed twice.
+    const isDoubted = question.confirmation?.doubted === route.upstream;
+    this.#overStream = route.udp === null || isDoubted;
     this.#plain = route.upstream.plain(clock.monotonicMs());
   }
 
@@ -212,6 +214,7 @@ export class Attempt implements UdpOwner, StreamOwner, BudgetWaiter {
       return;
     }
     this.#datagrams += 1;
+    this.#question.packetsSent += 1;
     this.#sentAtMs = this.#clock.monotonicMs();
     this.pending = true;
     this.unreachable = false;
@@ -221,6 +224,7 @@ export class Attempt implements UdpOwner, StreamOwner, BudgetWaiter {
 
   #sendStream(): void {
     this.#streamTries += 1;
+    this.#question.packetsSent += this.#route.stream.askPackets;
     this.#stream = this.#route.stream.ask(this.#query(), this.#question.questionEnd, this);
     if (this.#stream === null) {
       this.#fail('too many questions over one connection');

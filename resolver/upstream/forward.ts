@@ -154,7 +154,8 @@ export class Forwarding implements AlarmOwner, AttemptOwner {
   }
 
   begin(): void {
-    const { wheel, deadlineMs } = this.#forwarder;
+    const { wheel } = this.#forwarder;
+    const deadlineMs = this.#question.confirmation?.withinMs ?? this.#forwarder.deadlineMs;
     wheel.arm(this.#deadlineAlarm, deadlineMs);
     if (this.#attempts.length > 0) this.#advance();
     // Without upstreams it fails, but not before the caller holds it.
@@ -167,7 +168,7 @@ export class Forwarding implements AlarmOwner, AttemptOwner {
 
   #attemptsOf(group: Group): readonly Attempt[] {
     const { random, clock } = this.#forwarder;
-    return inOrderOfChoice(group, random).map(
+    return routesFor(this.#question, inOrderOfChoice(group, random)).map(
       (route) => new Attempt(route, this.#question, this, group.budget, clock),
     );
   }
@@ -397,6 +398,13 @@ export class Forwarding implements AlarmOwner, AttemptOwner {
     wheel.disarm(this.#budgetAlarm);
     for (const attempt of this.#attempts) attempt.close();
   }
+}
+
+/** All of them; but whose answer is doubted only when there is nobody else. */
+function routesFor({ confirmation }: Question, routes: readonly Route[]): readonly Route[] {
+  if (confirmation === null) return routes;
+  const others = routes.filter(({ upstream }) => upstream !== confirmation.doubted);
+  return others.length > 0 ? others : routes;
 }
 
 /** Rounds first, then those that are up, then those whose own budget allows; among equals the order stands. */

@@ -45,6 +45,8 @@ export class Flight<Waiter extends Waiting> implements ForwardOwner, AlarmOwner 
   /** Armed for the first of the waiters whose deadline comes before that of the flight. */
   readonly overdue = new Alarm(this, ALARM.overdue);
   overdueAtMs = 0;
+  /** Its first answer is not believed: why, in words, and the question that asks elsewhere. */
+  doubt: { readonly reason: string; readonly question: Question } | null = null;
   /** Set by {@link InFlight.start}, before anybody else sees the flight. */
   forwarding!: Forwarding;
   readonly #table: InFlight<Waiter>;
@@ -98,6 +100,11 @@ export class InFlight<Waiter extends Waiting> {
     this.owner = owner;
   }
 
+  /** From start to end of a flight, confirmations included. */
+  get deadlineMs(): number {
+    return this.#forwarder.deadlineMs;
+  }
+
   get size(): number {
     return this.#flights.size;
   }
@@ -121,6 +128,25 @@ export class InFlight<Waiter extends Waiting> {
     this.#flights.set(key, flight);
     flight.forwarding = this.#forwarder.start(question, flight);
     return flight;
+  }
+
+  /**
+   * The flight has landed with an answer that is doubted: it takes off again with a question that
+   * asks elsewhere; who waits goes on waiting. Only from within {@link FlightOwner.onLanded}.
+   */
+  confirm(flight: Flight<Waiter>, question: Question): void {
+    this.#flights.set(flight.key, flight);
+    flight.forwarding = this.#forwarder.start(question, flight);
+    for (const { dueAtMs } of flight.waiters) this.#armOverdue(flight, dueAtMs);
+  }
+
+  /**
+   * Gives up a flight of which no packet has been sent, because somebody wants the answer sooner than
+   * its lane allows. Nobody waits for it.
+   */
+  giveUp(flight: Flight<Waiter>): void {
+    flight.forwarding.cancel();
+    this.remove(flight);
   }
 
   /** @returns false when nobody more can wait */

@@ -3,6 +3,15 @@ import { HEADER_OCTETS, TYPE } from '../wire/constants.ts';
 import { type QueryView, writeUint16 } from '../wire/message.ts';
 import { writeQuery } from '../wire/write.ts';
 import { LANE, type Lane } from './budget.ts';
+import type { Upstream } from './upstream.ts';
+
+/** An answer is doubted: it is asked for once more, elsewhere or at least otherwise. */
+export interface Confirmation {
+  /** Who gave the answer, and is not asked again where there is anybody else. */
+  readonly doubted: Upstream;
+  /** What is left until the clients' deadline. */
+  readonly withinMs: number;
+}
 
 /** ID 0 in both forms; each exchange puts its own. */
 export class Question {
@@ -11,11 +20,25 @@ export class Question {
   /** Octet past QCLASS. */
   readonly questionEnd: number;
   readonly lane: Lane;
+  readonly confirmation: Confirmation | null;
+  /** Sent for it so far, TCP as estimated. */
+  packetsSent = 0;
 
-  constructor(query: Uint8Array, questionEnd: number, lane: Lane) {
+  constructor(
+    query: Uint8Array,
+    questionEnd: number,
+    lane: Lane,
+    confirmation: Confirmation | null = null,
+  ) {
     this.query = query;
     this.questionEnd = questionEnd;
     this.lane = lane;
+    this.confirmation = confirmation;
+  }
+
+  /** The same question, to be asked of others than `confirmation.doubted`. */
+  confirming(confirmation: Confirmation): Question {
+    return new Question(this.query, this.questionEnd, this.lane, confirmation);
   }
 
   /** The same without OPT, for servers that choke on it. */
