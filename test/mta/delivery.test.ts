@@ -83,6 +83,7 @@ describe('delivery', () => {
       {
         mail: { 'grey.example': ['mx.grey.example'] },
         sinks: { 'mx.grey.example': { onRecipient: greylist(300) } },
+        mta: { retry: ['20s'] },
       },
       cleanup,
     );
@@ -202,7 +203,7 @@ describe('delivery', () => {
           'mx.busy.example': { onRecipient: () => '451 4.3.0 try later' },
           'mx.sender.example': {},
         },
-        mta: { max_age: '4m', retry: ['1m'] },
+        mta: { max_age: '1m', retry: ['20s'] },
       },
       cleanup,
     );
