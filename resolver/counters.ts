@@ -22,10 +22,11 @@ export const SOURCES = [
 export type Source = (typeof SOURCES)[number];
 
 /**
- * short: no header. response: QR set. backlog: the socket does not take answers. clients: over
+ * short: no header. response: QR set. long: more octets than any question. backlog: the socket does
+ * not take answers, or the core queries. clients: over
  * `tcp_clients`.
  */
-export const DROPS = ['short', 'response', 'backlog', 'clients', 'slow'] as const;
+export const DROPS = ['short', 'response', 'long', 'backlog', 'clients', 'slow'] as const;
 export type Drop = (typeof DROPS)[number];
 
 /** Types with a series of their own; the rest is "other", so that clients cannot make series. */
@@ -49,7 +50,8 @@ const SERIES_TYPES = [
 ] as const;
 export const TYPE_LABELS: readonly string[] = ['other', ...SERIES_TYPES];
 
-const LABEL_BY_TYPE = new Uint8Array(65_536);
+/** Index into TYPE_LABELS. */
+export const LABEL_BY_TYPE = new Uint8Array(65_536);
 for (const [index, name] of SERIES_TYPES.entries()) LABEL_BY_TYPE[TYPE[name]] = index + 1;
 
 /** Upper bounds in seconds: a hit takes microseconds, a deadline seconds. */
@@ -66,6 +68,7 @@ export class Counters {
   /** Not cumulative; the last is for what exceeds every bound. */
   readonly answerBuckets = new Float64Array(ANSWER_SECONDS_BOUNDS.length + 1);
   answerSecondsSum = 0;
+  readonly #gatherers: ((counters: Counters) => void)[] = [];
 
   countQuery(transport: Transport, type: number): void {
     const labels = this.queries[transport === 'udp' ? 0 : 1]!;
@@ -77,12 +80,28 @@ export class Counters {
     this.rcodes[rcode] = this.rcodes[rcode]! + 1;
     const seconds = elapsedMs / 1000;
     this.answerSecondsSum += seconds;
-    let bucket = 0;
-    while (bucket < ANSWER_SECONDS_BOUNDS.length && seconds > ANSWER_SECONDS_BOUNDS[bucket]!) {
-      bucket += 1;
-    }
+    const bucket = answerBucketOf(seconds);
     this.answerBuckets[bucket] = this.answerBuckets[bucket]! + 1;
   }
+
+  /** Whatever else counts, in threads of its own, adds here when somebody reads. */
+  onRead(gather: (counters: Counters) => void): void {
+    this.#gatherers.push(gather);
+  }
+
+  /** Brings the numbers up to date; cheap. */
+  gather(): void {
+    for (const gather of this.#gatherers) gather(this);
+  }
+}
+
+/** Index into Counters.answerBuckets. */
+export function answerBucketOf(seconds: number): number {
+  let bucket = 0;
+  while (bucket < ANSWER_SECONDS_BOUNDS.length && seconds > ANSWER_SECONDS_BOUNDS[bucket]!) {
+    bucket += 1;
+  }
+  return bucket;
 }
 
 const zeroes = <Key extends string>(keys: readonly Key[]): Record<Key, number> =>

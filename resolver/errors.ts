@@ -51,3 +51,9 @@ export class TlsAuthoritiesUnreadable extends Error {
     super(`resolver.tls_ca: cannot read "${file}": ${systemCode}`);
   }
 }
+
+/** Batched calls are not to be had; the portable listener serves in their place. */
+export class FrontsUnavailable extends Error {
+  override readonly name = 'FrontsUnavailable';
+  readonly code = 'RESOLVER_FRONTS_UNAVAILABLE';
+}

@@ -6,14 +6,18 @@ import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import type { Endpoint } from '../runtime/settings.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
+import { AnswerTable } from './cache/answer-table.ts';
+import { Popularity } from './cache/popularity.ts';
 import { CacheStore } from './cache/store.ts';
 import type { ResolverConfig } from './config.ts';
 import { Counters } from './counters.ts';
 import { Deadlines } from './deadlines.ts';
 import { UpstreamLoop } from './errors.ts';
 import { describeEntry, domainKey, explainDomain } from './explain.ts';
-import { DatagramListener } from './listen/dgram.ts';
+import type { DatagramListener } from './listen/dgram.ts';
+import type { FrontsListener } from './listen/fronts.ts';
 import { StreamListener } from './listen/tcp.ts';
+import { listenUdp, type UdpOptions } from './listen/udp.ts';
 import { createMetrics } from './metrics.ts';
 import { isOurselves, parseNameservers } from './resolv-conf.ts';
 import type { FlushScope, ResolverDeps, RunningResolver } from './running.ts';
@@ -30,7 +34,10 @@ const RESOLV_CONF = '/etc/resolv.conf';
 const IPV6_WILDCARD = '::';
 const PORT_CHOICES_MAX = 10;
 
-type Listener = DatagramListener | StreamListener;
+/** One part in this many of the cache is for the copies that fronts serve. */
+const TABLE_SHARE = 3;
+
+type Listener = FrontsListener | DatagramListener | StreamListener;
 
 /**
  * @throws ListenFailed when an address cannot be bound; what was bound before is closed
@@ -43,7 +50,11 @@ export async function startResolver(
   const { clock, random, log } = deps;
   const wheel = new TimerWheel(clock);
   const settings = upstreamSettings(config, chooseUpstreams(config, deps));
-  const cache = new CacheStore(config.cache.bytes);
+  const table =
+    config.fronts === 0
+      ? null
+      : new AnswerTable(config.cache.bytes / TABLE_SHARE, random.integer(2 ** 32));
+  const cache = new CacheStore(config.cache.bytes - (table?.octets ?? 0), table);
   const counters = new Counters();
   const forwarder = new Forwarder({
     ...assembleGroups(settings, { clock, random, wheel }),
@@ -63,7 +74,9 @@ export async function startResolver(
   const { upstreams } = forwarder;
   const autoBudget = config.budget === 'auto' ? startAutoBudget(forwarder, deps) : null;
   const service = new Service({ config, cache, counters, clock, wheel, forwarder, random });
+  if (table !== null) new Popularity(cache, wheel);
   const listeners: Listener[] = [];
+  const parts = { config, service, counters, clock, wheel, log, table };
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
     await Promise.all(listeners.map((listener) => listener.close()));
@@ -74,7 +87,7 @@ export async function startResolver(
   };
   try {
     for (const endpoint of config.listen) {
-      listeners.push(...(await listen(endpoint, config, { service, counters, wheel, log })));
+      listeners.push(...(await listen(endpoint, parts)));
     }
   } catch (error) {
     await stop();
@@ -105,19 +118,11 @@ const startAutoBudget = (forwarder: Forwarder, { log }: ResolverDeps): AutoBudge
     },
   });
 
-interface ListenParts {
-  readonly service: Service;
-  readonly counters: Counters;
-  readonly wheel: TimerWheel;
-  readonly log: ResolverDeps['log'];
-}
+type ListenParts = Omit<UdpOptions, 'ipv6Only'>;
 
 /** UDP and TCP of one address, on the same port even where the system chose it. */
-async function listen(
-  endpoint: Endpoint,
-  config: ResolverConfig,
-  parts: ListenParts,
-): Promise<Listener[]> {
+async function listen(endpoint: Endpoint, parts: ListenParts): Promise<Listener[]> {
+  const { config } = parts;
   const ipv6Only =
     endpoint.address === IPV6_WILDCARD &&
     config.listen.some(({ address, port }) => port === endpoint.port && !address.includes(':'));
@@ -125,7 +130,7 @@ async function listen(
   for (let attempt = 1; ; attempt += 1) {
     const stream = await StreamListener.open(endpoint, options);
     try {
-      return [stream, await DatagramListener.open(stream.endpoint, options)];
+      return [stream, await listenUdp(stream.endpoint, options)];
     } catch (error) {
       await stream.close();
       // The system chose a port that is free for TCP only; let it choose again.

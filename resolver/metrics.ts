@@ -41,24 +41,28 @@ export function createMetrics(sources: MetricsSources): Registry {
 }
 
 function addServing(registry: Registry, { counters }: MetricsSources): void {
-  addCounter(registry, 'queries', 'Queries received.', ['type', 'transport'], () =>
-    TRANSPORTS.flatMap((transport, index) =>
+  addCounter(registry, 'queries', 'Queries received.', ['type', 'transport'], () => {
+    counters.gather();
+    return TRANSPORTS.flatMap((transport, index) =>
       TYPE_LABELS.map(
         (type, label): Sample => [[type, transport], counters.queries[index]![label]!],
       ).filter(([, value]) => value > 0),
-    ),
-  );
-  addCounter(registry, 'answers', 'Responses sent, by where they came from.', ['source'], () =>
-    SOURCES.map((source) => [[source], counters.answers[source]]),
-  );
-  addCounter(registry, 'responses', 'Responses sent, by RCODE.', ['rcode'], () =>
-    [...counters.rcodes.entries()]
+    );
+  });
+  addCounter(registry, 'answers', 'Responses sent, by where they came from.', ['source'], () => {
+    counters.gather();
+    return SOURCES.map((source) => [[source], counters.answers[source]]);
+  });
+  addCounter(registry, 'responses', 'Responses sent, by RCODE.', ['rcode'], () => {
+    counters.gather();
+    return [...counters.rcodes.entries()]
       .filter(([, value]) => value > 0)
-      .map(([rcode, value]): Sample => [[rcodeName(rcode)], value]),
-  );
-  addCounter(registry, 'drops', 'Queries and connections given up unanswered.', ['reason'], () =>
-    DROPS.map((reason) => [[reason], counters.drops[reason]]),
-  );
+      .map(([rcode, value]): Sample => [[rcodeName(rcode)], value]);
+  });
+  addCounter(registry, 'drops', 'Queries and connections given up unanswered.', ['reason'], () => {
+    counters.gather();
+    return DROPS.map((reason) => [[reason], counters.drops[reason]]);
+  });
   registry.registerMetric(new AnswerSeconds(counters));
 }
 
@@ -145,6 +149,7 @@ class AnswerSeconds extends Histogram<'le'> {
   }
 
   #read(): MetricObjectWithValues<Value> {
+    this.#counters.gather();
     const { answerBuckets, answerSecondsSum } = this.#counters;
     const values: Value[] = [];
     let count = 0;

@@ -17,6 +17,11 @@ export interface Clock {
   wallMs(): number;
   /** Runs `callback` once, `delayMs` from now at the earliest. Does not keep the process alive. */
   after(delayMs: number, callback: () => void): Timer;
+  /**
+   * Where other threads read monotonicMs(), if this clock does not advance with the system's: memory
+   * shared with them, one element.
+   */
+  readonly shared?: Float64Array;
 }
 
 /** setTimeout's own ceiling, 2^31 - 1 ms; a longer delay would fire at once. */

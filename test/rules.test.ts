@@ -13,7 +13,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'resolver/wire': [],
   'resolver/cache': ['resolver/wire', 'runtime'],
   'resolver/upstream': ['resolver/wire', 'runtime'],
-  'resolver/listen': ['resolver', 'resolver/wire', 'runtime'],
+  // Fronts answer from the answer table themselves; all else of the cache is the service's.
+  'resolver/listen': ['resolver', 'resolver/cache', 'resolver/wire', 'runtime'],
   'resolver/bundle': ['resolver/wire', 'resolver/cache', 'runtime'],
   'resolver/guard': ['resolver/wire', 'resolver/cache', 'runtime'],
   resolver: [

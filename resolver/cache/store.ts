@@ -7,6 +7,7 @@
  * that may still serve stale.
  */
 import { LRUCache } from 'lru-cache';
+import type { AnswerTable } from './answer-table.ts';
 import type { CacheEntry } from './entry.ts';
 import { keyHasName, keyHasSuffix } from './key.ts';
 
@@ -26,9 +27,12 @@ export const entryBytes = (entry: CacheEntry, key: string): number =>
 export class CacheStore {
   readonly #answers: LRUCache<string, CacheEntry>;
   readonly #failures: LRUCache<string, CacheEntry>;
+  /** Has a copy of every answer that is kept and small, for fronts to serve; failures never. */
+  readonly #table: AnswerTable | null;
 
   /** @param bytesMax all entries together, at least 1 MiB by the configuration */
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, table: AnswerTable | null = null) {
+    this.#table = table;
     const failureBytesMax = Math.floor(bytesMax / FAILURE_SHARE);
     this.#answers = new LRUCache({
       maxSize: bytesMax - failureBytesMax,
@@ -60,11 +64,24 @@ export class CacheStore {
     }
     this.#answers.set(key, entry);
     this.#failures.delete(key);
+    this.#table?.publish(key, entry);
+  }
+
+  /** Gives fronts an answer that they asked for although it is kept here: it was crowded out there. */
+  offer(key: string, entry: CacheEntry): void {
+    this.#table?.ensure(key, entry);
+  }
+
+  /** Counts as used what fronts served of late. @param turns calls until every answer was looked at */
+  noteHits(turns: number): void {
+    const table = this.#table;
+    table?.sweep(Math.ceil(table.slotCount / turns), (key) => this.#answers.get(key));
   }
 
   /** @returns whether there was one */
   delete(key: string): boolean {
     const hadFailure = this.#failures.delete(key);
+    this.#table?.remove(key);
     return this.#answers.delete(key) || hadFailure;
   }
 
@@ -88,6 +105,7 @@ export class CacheStore {
   /** @returns entries removed */
   flushAll(): number {
     const removed = this.entries;
+    this.#table?.clear();
     this.#answers.clear();
     this.#failures.clear();
     return removed;
@@ -124,6 +142,7 @@ export class CacheStore {
       // The keys are collected first, because deleting moves the list that is walked.
       for (const key of [...cache.keys()].filter(isDoomed)) {
         cache.delete(key);
+        this.#table?.remove(key);
         removed += 1;
       }
     }

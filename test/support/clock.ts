@@ -7,12 +7,13 @@ interface Pending {
 }
 
 export class ManualClock implements Clock {
-  #nowMs: number;
+  /** The present, also for threads. */
+  readonly shared = new Float64Array(new SharedArrayBuffer(Float64Array.BYTES_PER_ELEMENT));
   readonly #wallOriginMs: number;
   #pending: Pending[] = [];
 
   constructor(startMs = 1_000_000, wallMs = 1_800_000_000_000) {
-    this.#nowMs = startMs;
+    this.shared[0] = startMs;
     this.#wallOriginMs = wallMs - startMs;
   }
 
@@ -50,9 +51,13 @@ export class ManualClock implements Clock {
       if (next === null) break;
       const due = next;
       this.#pending = this.#pending.filter((entry) => entry !== due);
-      this.#nowMs = Math.max(this.#nowMs, due.atMs);
+      this.shared[0] = Math.max(this.#nowMs, due.atMs);
       due.callback();
     }
-    this.#nowMs = endMs;
+    this.shared[0] = endMs;
+  }
+
+  get #nowMs(): number {
+    return this.shared[0]!;
   }
 }

@@ -20,6 +20,9 @@ export interface TestResolver extends RunningResolver {
   readonly endpoint: Endpoint;
 }
 
+/** What tests leave out; a file that runs the same tests another way changes it first. */
+export const testDefaults = { fronts: 0 };
+
 /** @param settings of [resolver], as in the file; the listener is on a free port of 127.0.0.1 */
 export async function startTestResolver(
   upstreams: readonly Endpoint[],
@@ -29,7 +32,7 @@ export async function startTestResolver(
   const config = resolverSchema.parse({
     listen: ['127.0.0.1:0'],
     upstreams: upstreams.map(formatEndpoint),
-    fronts: 0,
+    ...testDefaults,
     ...settings,
   });
   const running = await startResolver(config, { clock, random: cryptoRandom(), log: silentLog });
