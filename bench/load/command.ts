@@ -34,9 +34,13 @@ export async function benchMain<Name extends string>(command: BenchCommand<Name>
   }
   const outcome = await command.run(numbers);
   if (given.json === true) process.stdout.write(`${JSON.stringify(outcome, null, 2)}\n`);
-  else for (const [name, value] of Object.entries(outcome)) printLine(name, value);
+  else
+    for (const [name, value] of Object.entries(outcome)) if (isLine(value)) printLine(name, value);
   if (command.failed?.(outcome) === true) process.exitCode = 1;
 }
+
+/** Tables are the scenario's own to print. */
+const isLine = (value: unknown): boolean => typeof value !== 'object' || Array.isArray(value);
 
 /** "queriesPerMessage" → "queries per message" */
 function printLine(name: string, value: unknown): void {
