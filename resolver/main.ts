@@ -74,7 +74,9 @@ export async function startResolver(
   const { upstreams } = forwarder;
   const autoBudget = config.budget === 'auto' ? startAutoBudget(forwarder, deps) : null;
   const service = new Service({ config, cache, counters, clock, wheel, forwarder, random });
-  if (table !== null) new Popularity(cache, wheel);
+  if (table !== null) {
+    new Popularity(cache, wheel, (key) => service.attendants.onHit(key));
+  }
   const listeners: Listener[] = [];
   const parts = { config, service, counters, clock, wheel, log, table };
   let stopped: Promise<void> | null = null;

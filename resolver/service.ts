@@ -187,7 +187,7 @@ export class Service implements FlightOwner<Waiter> {
     if (entry !== undefined && isFresh(entry, nowMs)) {
       this.attendants.onHit(key);
       const octets = renderAnswer(entry, message, view, this.#how, out);
-      if (transport === 'udp') this.#cache.offer(key, entry);
+      if (transport === 'udp') cache.offer(key, entry);
       this.#count('cache', out, nowMs);
       return octets;
     }

@@ -150,15 +150,19 @@ export class AnswerTable {
    * Visits the next slots in turn, tells of each key that was hit since, and halves its hits.
    *
    * @param slotsMax how many slots to visit
+   * @param toldMax  how many keys to tell of; then the rest waits for the next call
    */
-  sweep(slotsMax: number, onPopular: (key: string, hits: number) => void): void {
+  sweep(slotsMax: number, toldMax: number, onPopular: (key: string, hits: number) => void): void {
     const slots = this.#slots;
-    for (let visited = Math.min(slotsMax, this.#slotMask + 1); visited > 0; visited -= 1) {
+    let told = 0;
+    let visited = 0;
+    for (; visited < slotsMax && visited <= this.#slotMask && told < toldMax; visited += 1) {
       const slot = this.#sweepAt * SLOT_WORDS;
       this.#sweepAt = (this.#sweepAt + 1) & this.#slotMask;
       const hits = slots[slot + SLOT_HITS]!;
       if (hits === 0 || slots[slot] === 0) continue;
       slots[slot + SLOT_HITS] = hits >>> 1;
+      told += 1;
       onPopular(this.#keyOf(slots[slot]!), hits);
     }
   }

@@ -72,10 +72,19 @@ export class CacheStore {
     this.#table?.ensure(key, entry);
   }
 
-  /** Counts as used what fronts served of late. @param turns calls until every answer was looked at */
-  noteHits(turns: number): void {
+  /**
+   * Counts as used what fronts served of late, a part of it each time.
+   *
+   * @param turns   calls until every answer was looked at
+   * @param usedMax answers at most each time
+   * @param onUsed  told of each
+   */
+  noteHits(turns: number, usedMax: number, onUsed: (key: string) => void): void {
     const table = this.#table;
-    table?.sweep(Math.ceil(table.slotCount / turns), (key) => this.#answers.get(key));
+    table?.sweep(Math.ceil(table.slotCount / turns), usedMax, (key) => {
+      this.#answers.get(key);
+      onUsed(key);
+    });
   }
 
   /** @returns whether there was one */
