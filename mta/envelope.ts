@@ -69,6 +69,18 @@ export interface Submission {
   readonly notBeforeMs?: number;
   /** What the front door wants to know of it again, such as metadata, ENVID and RET; the spool keeps it unread. */
   readonly extra?: string;
+  /** Keeps a client's repetition from becoming a second message. */
+  readonly once?: Once;
+}
+
+/** A client's name for its request: a second submission under it is refused with SubmittedBefore. */
+export interface Once {
+  /** Unique among all clients. */
+  readonly key: string;
+  /** Of the request, so that another request under the same key is seen to be another. */
+  readonly digest: string;
+  /** Wall ms until which the key is remembered, whatever becomes of the message. */
+  readonly untilMs: number;
 }
 
 const BASE32 = '0123456789abcdefghjkmnpqrstvwxyz';

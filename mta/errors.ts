@@ -26,6 +26,21 @@ export class SpoolLost extends Error {
   readonly code = 'MTA_SPOOL_LOST';
 }
 
+/** A submission under this idempotency key was kept before; this one was not. */
+export class SubmittedBefore extends Error {
+  override readonly name = 'SubmittedBefore';
+  readonly code = 'MTA_SUBMITTED_BEFORE';
+  /** The message of then; it may be delivered by now. */
+  readonly messageId: number;
+  /** Of the request of then. */
+  readonly digest: string;
+  constructor(id: number, digest: string) {
+    super('submitted before under the same idempotency key');
+    this.messageId = id;
+    this.digest = digest;
+  }
+}
+
 /** Intake's own bounds are reached; the client should come back later. */
 export class IntakeBusy extends Error {
   override readonly name = 'IntakeBusy';

@@ -9,6 +9,8 @@ import type Database from 'better-sqlite3';
 import { MESSAGE_EPOCH_MS, MESSAGES_PER_MS, type MessageId, type Submission } from '../envelope.ts';
 import type { Lanes, Tenants } from './lanes.ts';
 import type { Leases } from './leases.ts';
+import { OnceKeys } from './once.ts';
+import type { Repeated } from './protocol.ts';
 
 /** The one row of `state`, as of the transaction under way. */
 export interface Totals {
@@ -18,8 +20,12 @@ export interface Totals {
   quarantined: number;
 }
 
-/** Runs inside a transaction. @returns the id of the message */
-export type Append = (submission: Submission, totals: Totals, nowMs: number) => MessageId;
+/** Runs inside a transaction. @returns the id of the message, or that of an earlier one of the same key */
+export type Append = (
+  submission: Submission,
+  totals: Totals,
+  nowMs: number,
+) => MessageId | Repeated;
 
 export function prepareAppend(db: Database.Database, tenants: Tenants): Append {
   const insertMessage = db.prepare(
@@ -31,9 +37,13 @@ export function prepareAppend(db: Database.Database, tenants: Tenants): Append {
     `INSERT INTO recipients (message, n, domain, address, due_ms, attempts, lane, extra)
      VALUES (?, ?, ?, ?, ?, 0, ?, ?)`,
   );
+  const onceKeys = new OnceKeys(db);
   return (submission, totals, nowMs) => {
-    const { envelope, content, receivedAtMs, tenant = '', priority = 'normal' } = submission;
+    const { envelope, content, receivedAtMs, tenant = '', priority = 'normal', once } = submission;
+    const before = once === undefined ? null : onceKeys.find(once, nowMs);
+    if (before !== null) return before;
     const id = nextId(totals.lastId, nowMs);
+    if (once !== undefined) onceKeys.add(once, id, nowMs);
     const { recipients } = envelope;
     const lane = tenants.laneFor(tenant, priority);
     const dueMs = dueOf(submission);

@@ -19,7 +19,7 @@ import type { StoreTrouble } from './trouble.ts';
 
 /** Operation → what it asks and what it yields. */
 export interface Operations {
-  append: { asks: Submission; yields: MessageId };
+  append: { asks: Submission; yields: MessageId | Repeated };
   settle: {
     asks: { settlements: readonly Settlement[]; notices: readonly Submission[] };
     yields: readonly MessageId[];
@@ -35,6 +35,12 @@ export interface Operations {
   probe: { asks: null; yields: null };
   /** Commits, checkpoints and closes; the last request of all. */
   close: { asks: null; yields: null };
+}
+
+/** The key of {@link Submission.once} is taken: by this message, of a request with this digest. */
+export interface Repeated {
+  readonly message: MessageId;
+  readonly digest: string;
 }
 
 export type Operation = keyof Operations;

@@ -33,7 +33,7 @@ const FOLDER_MODE = 0o700;
 
 /** "PsSp": marks the file as ours. */
 const APPLICATION_ID = 0x5073_5370;
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 /** Of 4 to 64 KiB, 8 KiB cost least CPU for 10 KB messages: one overflow page, and index pages stay small. */
 export const PAGE_OCTETS = 8192;
@@ -43,6 +43,17 @@ const CACHE_OCTETS_MAX = 48 * 1_048_576;
 const CHECKPOINT_OCTETS = 32 * 1_048_576;
 /** Room that the log may keep on disk between checkpoints. */
 export const LOG_OCTETS_KEPT = 64 * 1_048_576;
+
+/** Idempotency keys, kept beyond their messages. */
+const ONCE = `
+  CREATE TABLE once (
+    key      TEXT PRIMARY KEY,
+    digest   TEXT NOT NULL,
+    message  INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX once_until ON once (until_ms);
+`;
 
 const TABLES = `
   CREATE TABLE messages (
@@ -85,6 +96,7 @@ const TABLES = `
     quarantined INTEGER NOT NULL
   );
   INSERT INTO state VALUES (1, 0, 0, 0, 0);
+  ${ONCE}
 `;
 
 /** From the version that is the index to the next; rows keep what they have, as normal mail of no tenant. */
@@ -99,6 +111,7 @@ const MIGRATIONS: Readonly<Record<number, string>> = {
     CREATE INDEX recipients_due ON recipients (domain, lane, due_ms);
     CREATE TABLE tenants (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
   `,
+  2: ONCE,
 };
 
 /**

@@ -141,7 +141,7 @@ export interface SpoolCounts {
 }
 
 export interface Spool {
-  /** @throws SpoolUnavailable; then nothing was kept */
+  /** @throws SpoolUnavailable, or SubmittedBefore when `once` has a message already; then nothing was kept */
   append(submission: Submission): Promise<MessageId>;
   lease(request: LeaseRequest): Promise<Lease>;
   /** Leases what has waited too long, whatever its domain; cost grows with what it returns, not with the queue. */

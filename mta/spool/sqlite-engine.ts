@@ -14,7 +14,7 @@ import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { LABEL, type MessageId, type Submission } from '../envelope.ts';
-import { SpoolLost, SpoolUnavailable } from '../errors.ts';
+import { SpoolLost, SpoolUnavailable, SubmittedBefore } from '../errors.ts';
 import type {
   Batch,
   BatchReply,
@@ -120,11 +120,13 @@ class SqliteSpool implements Spool {
     this.#worker.on('exit', () => this.#onEnd('the thread of the spool has ended'));
   }
 
-  append(submission: Submission): Promise<MessageId> {
+  async append(submission: Submission): Promise<MessageId> {
     const refusal = this.#refusalOf(submission);
-    if (refusal !== null) return Promise.reject(refusal);
+    if (refusal !== null) throw refusal;
     this.#appendOctets += submission.content.length;
-    return this.#ask('append', submission);
+    const kept = await this.#ask('append', submission);
+    if (typeof kept === 'number') return kept;
+    throw new SubmittedBefore(kept.message, kept.digest);
   }
 
   lease(request: LeaseRequest): Promise<Lease> {

@@ -14,7 +14,7 @@ import { Lanes, Tenants } from './lanes.ts';
 import { Lessor } from './lease.ts';
 import type { Leases } from './leases.ts';
 import { Listing } from './list.ts';
-import type { Incident, Request } from './protocol.ts';
+import type { Incident, Repeated, Request } from './protocol.ts';
 import { deleteRemains, exportRemains, type Remains, readRemains } from './quarantine.ts';
 import { PAGE_OCTETS } from './schema.ts';
 import { endLeases, prepareSettle, type Settle } from './settle.ts';
@@ -114,7 +114,8 @@ export class Store {
     let strangers = 0;
     for (const [at, { op, asks }] of requests.entries()) {
       if (op === 'append') {
-        noteAppended(memory, values[at] as MessageId, asks);
+        const id = values[at] as MessageId | Repeated;
+        if (typeof id === 'number') noteAppended(memory, id, asks);
       } else {
         strangers += endLeases(asks.settlements, leases);
         const ids = values[at] as MessageId[];
@@ -174,11 +175,16 @@ export class Store {
     this.#db.close();
   }
 
-  #perform(request: WriteRequest, totals: Totals, nowMs: number): MessageId | MessageId[] {
+  #perform(
+    request: WriteRequest,
+    totals: Totals,
+    nowMs: number,
+  ): MessageId | Repeated | MessageId[] {
     if (request.op === 'append') return this.#append(request.asks, totals, nowMs);
     const { settlements, notices } = request.asks;
     this.#settle(settlements, this.#surroundings.leases, totals);
-    return notices.map((notice) => this.#append(notice, totals, nowMs));
+    // Notices bear no key, so each becomes a message.
+    return notices.map((notice) => this.#append(notice, totals, nowMs) as MessageId);
   }
 
   #transact<T>(work: (totals: Totals) => T): T {
