@@ -54,7 +54,8 @@ export async function startResolver(
     config.fronts === 0
       ? null
       : new AnswerTable(config.cache.bytes / TABLE_SHARE, random.integer(2 ** 32));
-  const cache = new CacheStore(config.cache.bytes - (table?.octets ?? 0), table);
+  const cacheBytes = config.cache.bytes - (table?.octets ?? 0);
+  const cache = new CacheStore(cacheBytes, { table, seed: random.integer(2 ** 32) });
   const counters = new Counters();
   const forwarder = new Forwarder({
     ...assembleGroups(settings, { clock, random, wheel }),

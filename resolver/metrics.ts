@@ -123,6 +123,9 @@ function addState(registry: Registry, { cache, service }: MetricsSources): void 
     addGauge(registry, name, help, [], () => [[[], value()]]);
   single('cache_bytes', 'Memory of cached responses and their keys.', () => cache.bytes);
   single('cache_entries', 'Cached responses, failures included.', () => cache.entries);
+  addCounter(registry, 'cache_evictions', 'Cached responses given up for want of room.', [], () => [
+    [[], cache.evicted],
+  ]);
   single('in_flight', 'Distinct questions under way at upstreams.', () => inFlight.size);
   single('waiting', 'Queries that wait for an upstream.', () => inFlight.waiters);
 }

@@ -23,7 +23,7 @@ export interface RunningResolver {
   ready(): string | null;
   /** What is known of a mail domain and why; reads only, asks nothing upstream. */
   explain(domain: string): Explanation;
-  /** The most recently used first. @param limit 1 or more */
+  /** The most recently stored first. @param limit 1 or more */
   cacheDump(limit: number): readonly CachedResponse[];
   /** @returns how many entries were dropped, remembered failures included */
   flush(scope: FlushScope): number;

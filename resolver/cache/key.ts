@@ -64,6 +64,13 @@ export function parseKey(key: string): KeyParts {
   };
 }
 
+export const typeOfKey = (key: string): number => {
+  const tail = key.length - KEY_TAIL_OCTETS;
+  return (key.charCodeAt(tail) << 8) | key.charCodeAt(tail + 1);
+};
+
+export const keyHasType = (key: string, type: number): boolean => typeOfKey(key) === type;
+
 /** Whether the key is of this very name, whatever its type. */
 export const keyHasName = (key: string, name: string): boolean =>
   key.length === name.length + KEY_TAIL_OCTETS && key.startsWith(name);

@@ -1,68 +1,73 @@
 /**
- * Where cached responses live: least recently used out first, bounded by octets, not by count.
+ * Where cached responses live, bounded by octets of memory, and who is forgotten first.
  *
- * Invariants: answerBytes <= bytesMax - failureBytesMax, and failureBytes <= failureBytesMax, where
- * the size of an entry is its key, its response, and ENTRY_OVERHEAD_BYTES. Failures live apart, so
- * that a flood of names that fail evicts no answer, and a failure never takes the place of an answer
- * that may still serve stale.
+ * Three shares. Failures live apart, so that a flood of names that fail evicts no answer, and a failure
+ * never takes the place of an answer that may still serve stale. Of the rest a quarter is for newcomers:
+ * denials and answers that nobody asked for twice. MX answers are residents from the start, so a flood
+ * of random names, whatever their zone answers, leaves the mail domains alone.
+ *
+ * Invariant: both shelves together take at most `bytesMax` octets of memory, indexes included.
  */
-import { LRUCache } from 'lru-cache';
+import { TYPE } from '../wire/constants.ts';
 import type { AnswerTable } from './answer-table.ts';
 import type { CacheEntry } from './entry.ts';
-import { keyHasName, keyHasSuffix } from './key.ts';
+import { keyHasName, keyHasSuffix, keyHasType, typeOfKey } from './key.ts';
+import { Shelf } from './shelf.ts';
 
-/**
- * What an entry costs beside its key, its response and its TTL offsets. Measured with 400,000 MX
- * answers: 440 on the heap (objects, string header, lru-cache's lists), 95 for the buffer's bookkeeping
- * outside of it, and a fifth for the room that the collector keeps.
- */
-export const ENTRY_OVERHEAD_BYTES = 640;
 /** One part in this many of the cache is for failures. */
 const FAILURE_SHARE = 16;
+/** Of the rest. */
+const NEWCOMER_SHARE = 1 / 4;
 
-/** Octets that an entry counts for. */
-export const entryBytes = (entry: CacheEntry, key: string): number =>
-  ENTRY_OVERHEAD_BYTES + key.length + entry.wire.length + 8 * entry.ttlOffsets.length;
+export interface CacheStoreOptions {
+  readonly table?: AnswerTable | null;
+  /** 32 secret bits, so that nobody can choose names that collide. */
+  readonly seed?: number;
+}
 
 export class CacheStore {
-  readonly #answers: LRUCache<string, CacheEntry>;
-  readonly #failures: LRUCache<string, CacheEntry>;
+  readonly #answers: Shelf;
+  readonly #failures: Shelf;
   /** Has a copy of every answer that is kept and small, for fronts to serve; failures never. */
   readonly #table: AnswerTable | null;
 
   /** @param bytesMax all entries together, at least 1 MiB by the configuration */
-  constructor(bytesMax: number, table: AnswerTable | null = null) {
+  constructor(bytesMax: number, { table = null, seed = 0 }: CacheStoreOptions = {}) {
     this.#table = table;
-    const failureBytesMax = Math.floor(bytesMax / FAILURE_SHARE);
-    this.#answers = new LRUCache({
-      maxSize: bytesMax - failureBytesMax,
-      sizeCalculation: entryBytes,
-    });
-    this.#failures = new LRUCache({ maxSize: failureBytesMax, sizeCalculation: entryBytes });
+    const failureOctets = Math.floor(bytesMax / FAILURE_SHARE);
+    const octetsMax = bytesMax - failureOctets;
+    this.#answers = new Shelf({ octetsMax, newcomerShare: NEWCOMER_SHARE, seed });
+    this.#failures = new Shelf({ octetsMax: failureOctets, newcomerShare: 0, seed });
   }
 
-  /** The answer or denial kept under the key, fresh or not; it counts as used. */
+  /**
+   * The answer or denial kept under the key, fresh or not; it counts as asked for. The entry is the
+   * caller's.
+   */
   get(key: string): CacheEntry | undefined {
-    return this.#answers.get(key);
+    return this.#answers.get(key, true);
   }
 
   /** The failure kept under the key, fresh or not; ask only when there is no fresh answer. */
   getFailure(key: string): CacheEntry | undefined {
-    return this.#failures.get(key);
+    return this.#failures.get(key, true);
   }
 
-  /** The answer or failure kept under the key, fresh or not, without counting as used. */
+  /** The answer or failure kept under the key, fresh or not, without counting as asked for. */
   peek(key: string, what: 'answer' | 'failure'): CacheEntry | undefined {
-    return (what === 'answer' ? this.#answers : this.#failures).peek(key);
+    return (what === 'answer' ? this.#answers : this.#failures).get(key, false);
   }
 
-  /** Keeps an entry. An answer ends the failure of its key; a failure leaves the answer be. */
+  /**
+   * Keeps an entry, whose question is that of the key. An answer ends the failure of its key; a failure
+   * leaves the answer be.
+   */
   set(key: string, entry: CacheEntry): void {
     if (entry.kind === 'failure') {
-      this.#failures.set(key, entry);
+      this.#failures.set(key, entry, true);
       return;
     }
-    this.#answers.set(key, entry);
+    this.#answers.set(key, entry, entry.kind === 'answer' && typeOfKey(key) === TYPE.MX);
     this.#failures.delete(key);
     this.#table?.publish(key, entry);
   }
@@ -73,7 +78,7 @@ export class CacheStore {
   }
 
   /**
-   * Counts as used what fronts served of late, a part of it each time.
+   * Counts as asked for what fronts served of late, a part of it each time.
    *
    * @param turns   calls until every answer was looked at
    * @param usedMax answers at most each time
@@ -81,10 +86,20 @@ export class CacheStore {
    */
   noteHits(turns: number, usedMax: number, onUsed: (key: string) => void): void {
     const table = this.#table;
-    table?.sweep(Math.ceil(table.slotCount / turns), usedMax, (key) => {
-      this.#answers.get(key);
+    table?.sweep(Math.ceil(table.slotCount / turns), usedMax, (key, hits) => {
+      this.addHits(key, hits);
       onUsed(key);
     });
+  }
+
+  /** How often the answer was asked for lately, 0 to 255: since it was stored, and half of what was before. */
+  hits(key: string): number {
+    return this.#answers.hits(key);
+  }
+
+  /** Others have answered from copies; whoever is popular there must not be forgotten here. */
+  addHits(key: string, count: number): void {
+    this.#answers.addHits(key, count);
   }
 
   /** @returns whether there was one */
@@ -104,27 +119,27 @@ export class CacheStore {
     return this.#flushWhere((key) => keyHasSuffix(key, suffix));
   }
 
+  /** @returns entries removed */
+  flushType(type: number): number {
+    return this.#flushWhere((key) => keyHasType(key, type));
+  }
+
   /** Forgets what failed, as when its cause is over. @returns entries removed */
   flushFailures(): number {
-    const removed = this.failures;
-    this.#failures.clear();
-    return removed;
+    return this.#failures.clear();
   }
 
   /** @returns entries removed */
   flushAll(): number {
-    const removed = this.entries;
     this.#table?.clear();
-    this.#answers.clear();
-    this.#failures.clear();
-    return removed;
+    return this.#answers.clear() + this.#failures.clear();
   }
 
-  /** At most `entriesMax` entries, most recently used first, failures last; nothing counts as used. */
+  /** At most `entriesMax` entries, most recently stored first, failures last; nothing counts as asked for. */
   *dump(entriesMax: number): Generator<readonly [key: string, entry: CacheEntry]> {
     let left = entriesMax;
-    for (const cache of [this.#answers, this.#failures]) {
-      for (const pair of cache.entries()) {
+    for (const shelf of [this.#answers, this.#failures]) {
+      for (const pair of shelf.dump()) {
         if (left <= 0) return;
         left -= 1;
         yield pair;
@@ -132,29 +147,40 @@ export class CacheStore {
     }
   }
 
+  /** Answers and denials in so many parts, each small enough to be walked at once. */
+  get parts(): number {
+    return this.#answers.segmentCount;
+  }
+
+  /** @param part 0 to parts - 1. Between two calls entries may move; who walks all parts may miss those */
+  entriesOf(part: number): (readonly [key: string, entry: CacheEntry])[] {
+    return this.#answers.entriesOf(part);
+  }
+
   /** Octets in use, failures included. */
   get bytes(): number {
-    return this.#answers.calculatedSize + this.#failures.calculatedSize;
+    return this.#answers.octets + this.#failures.octets;
   }
 
   get entries(): number {
-    return this.#answers.size + this.#failures.size;
+    return this.#answers.entries + this.#failures.entries;
   }
 
   get failures(): number {
-    return this.#failures.size;
+    return this.#failures.entries;
+  }
+
+  /** Entries given up for want of room, ever. */
+  get evicted(): number {
+    return this.#answers.evictedTotal + this.#failures.evictedTotal;
   }
 
   #flushWhere(isDoomed: (key: string) => boolean): number {
-    let removed = 0;
-    for (const cache of [this.#answers, this.#failures]) {
-      // The keys are collected first, because deleting moves the list that is walked.
-      for (const key of [...cache.keys()].filter(isDoomed)) {
-        cache.delete(key);
-        this.#table?.remove(key);
-        removed += 1;
-      }
-    }
-    return removed;
+    const removed = this.#answers.deleteWhere((key) => {
+      if (!isDoomed(key)) return false;
+      this.#table?.remove(key);
+      return true;
+    });
+    return removed + this.#failures.deleteWhere(isDoomed);
   }
 }

@@ -13,7 +13,7 @@ export function addCacheCommands(root: Command): void {
     .action(explain);
   const cache = root.command('cache').description("look at the resolver's cache, or drop from it");
   withResolver(cache.command('dump'))
-    .description('responses in the cache, the most recently used first')
+    .description('responses in the cache, the most recently stored first')
     .option('--limit <COUNT>', 'how many at most', wholeNumber, 100)
     .addHelpText('after', '\nExample:\n  postilion cache dump --limit 20')
     .action(dump);

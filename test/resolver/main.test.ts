@@ -103,7 +103,7 @@ test('explain, dump and flush', async () => {
       ttlSeconds: 200,
       octets: 45,
       upstream: `127.0.0.1:${upstream.endpoint.port}`,
-      records: ['Example.net. A 192.0.2.1'],
+      records: ['example.net. A 192.0.2.1'],
     },
   ]);
   expect(resolver.cacheDump(2).map(({ name }) => name)).toEqual([

@@ -4,7 +4,7 @@ import { AnswerTable } from '../../../resolver/cache/answer-table.ts';
 import { AnswerTableReader } from '../../../resolver/cache/answer-table-reader.ts';
 import { failureEntry } from '../../../resolver/cache/entry.ts';
 import { queryKey } from '../../../resolver/cache/key.ts';
-import { CacheStore, entryBytes } from '../../../resolver/cache/store.ts';
+import { CacheStore } from '../../../resolver/cache/store.ts';
 import { RCODE, TYPE } from '../../../resolver/wire/constants.ts';
 import { nameKey } from '../../../resolver/wire/names.ts';
 import { entryOf, mx, respond } from '../../support/cache.ts';
@@ -19,11 +19,11 @@ const entryFor = (name: string) =>
   entryOf(respond(name, 'MX', RCODE.NOERROR, { answers: [mx(name, 60)] }), 0);
 const NAMES = ['n0.org', 'n1.org', 'n2.org'];
 
-function createStore(bytesMax = 1_048_576) {
+function createStore() {
   const table = new AnswerTable(1_048_576, 0);
   const memory = new Uint8Array(2_048);
   const reader = new AnswerTableReader(table.memory, memory);
-  const store = new CacheStore(bytesMax, table);
+  const store = new CacheStore(1_048_576, { table });
   const hits = (): boolean[] =>
     NAMES.map((name) => {
       const query = queryOf(name);
@@ -52,15 +52,17 @@ test('answers are in the table while they are in the cache; failures never are',
 });
 
 test('what fronts serve is used, and stays', () => {
-  const room = 3.2 * entryBytes(entryFor('n0.org'), keyOf('n0.org'));
-  const { table, store, hits } = createStore(Math.ceil((room * 16) / 15));
+  const { table, store, hits } = createStore();
   for (const name of NAMES) store.set(keyOf(name), entryFor(name));
   table.remove(keyOf('n1.org'));
   expect(hits()).toEqual([true, false, true]);
   const used: string[] = [];
   for (let turn = 0; turn < 4; turn += 1) store.noteHits(4, 99, (key) => used.push(key));
   expect(used.toSorted()).toEqual([keyOf('n0.org'), keyOf('n2.org')]);
-  store.set(keyOf('n3.org'), entryFor('n3.org'));
+  for (let index = 0; index < 12_000; index += 1) {
+    store.set(keyOf(`f${index}.org`), entryFor(`f${index}.org`));
+  }
+  expect(store.evicted).toBeGreaterThan(3_000);
   expect(NAMES.map((name) => store.peek(keyOf(name), 'answer') !== undefined)).toEqual([
     true,
     false,
