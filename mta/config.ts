@@ -1,6 +1,7 @@
 /** The [mta] table: schema, defaults and the sentences of the reference. Units: ms, octets. */
 import { z } from 'zod';
 import { duration, endpoint, network } from '../runtime/settings.ts';
+import { domainName, selectorName } from './sign/names.ts';
 
 export const MTA_SMTP_PORT = 2525;
 export const MTA_HTTP_PORT = 8025;
@@ -60,6 +61,24 @@ const deliverySchema = z
     final_timeout: duration('10m').describe('Reply to the final dot (RFC 5321 §4.5.3.2.6).'),
   })
   .prefault({});
+
+/** Yields the name as the signer spells it. */
+const dnsName = (what: string, example: string, read: (text: string) => string | null) =>
+  z.string().transform((text, context) => {
+    const name = read(text);
+    if (name !== null) return name;
+    context.addIssue(`"${text}" is no ${what}; write for example "${example}"`);
+    return z.NEVER;
+  });
+
+const dkimSchema = z.strictObject({
+  domain: dnsName('domain', 'example.com', domainName),
+  selector: dnsName('selector', 'mail1', selectorName),
+  key: z.string().min(1),
+  canonicalization: z
+    .enum(['relaxed/relaxed', 'relaxed/simple', 'simple/relaxed', 'simple/simple'])
+    .default('relaxed/relaxed'),
+});
 
 export const mtaSchema = z
   .strictObject({
@@ -132,6 +151,24 @@ export const mtaSchema = z
       .describe(
         'File that gets one JSON line per reception, delivery, deferral, bounce and expiry; "" is none.',
       ),
+    dkim: z
+      .array(dkimSchema)
+      .default([])
+      .describe(
+        'Keys that sign mail (DKIM): `domain` (d=; signs mail whose From is in it or below it), `selector`, `key` (PEM file: RSA of 1024 bits or more, or Ed25519), and optionally `canonicalization` of header and body (default: "relaxed/relaxed"). Several keys of one domain make several signatures.',
+      ),
+    dkim_folder: z
+      .string()
+      .default('')
+      .describe(
+        'Folder of further keys, DOMAIN/SELECTOR.pem; "" is none. Changes are in use within seconds.',
+      ),
+    dkim_threads: z
+      .int()
+      .min(1)
+      .max(32)
+      .default(1)
+      .describe('Threads that sign. One makes 3,000 signatures a second with RSA of 2048 bits.'),
     drain: duration('20s').describe('On SIGTERM, transactions under way get so long to finish.'),
     delivery: deliverySchema,
   })

@@ -63,6 +63,8 @@ export interface DeliveryDeps {
   readonly openLink: LinkOpener;
   /** @returns the notice to the reverse-path, or null where none may be sent (RFC 5321 §4.5.5) */
   readonly bounce: (leased: LeasedMessage, failures: readonly Failure[]) => Submission | null;
+  /** @throws MessageNotSigned, IntakeBusy */
+  readonly sign: (submission: Submission) => Promise<Submission>;
   readonly events: DeliveryEvents;
   readonly counters: DeliveryCounters;
   readonly clock: Clock;
@@ -116,7 +118,7 @@ export class Delivery {
     this.#suspendedAtMs = config.delivery.suspended ? clock.wallMs() : null;
     this.#retry = { waitsMs: config.retry, ageMsMax: config.max_age };
     this.#ledger = new DueLedger(clock, (domain) => this.#take(domain));
-    this.#settler = new Settler(spool, clock, log);
+    this.#settler = new Settler({ spool, clock, log, sign: deps.sign });
     this.#slots = new Allotment(config.delivery.connections_total);
     this.#siteContext = {
       config: config.delivery,
@@ -144,8 +146,12 @@ export class Delivery {
     this.#every(EXPIRY_MS, () => void this.#expire());
   }
 
-  /** Keeps a message, then sees to its delivery. Resolves when it is durable. */
-  async accept(submission: Submission): Promise<MessageId> {
+  /**
+   * Signs a message, keeps it, then sees to its delivery. Resolves when it is durable. What is kept is
+   * signed, so that no retry, restart or crash can make another signature, or send it without.
+   */
+  async accept(unsigned: Submission): Promise<MessageId> {
+    const submission = await this.#deps.sign(unsigned);
     const id = await this.#deps.spool.append(submission);
     this.#arrived(id, submission);
     return id;

@@ -55,6 +55,8 @@ export interface Submission {
   readonly envelope: Envelope;
   /** Header and body, CRLF line endings, ends with CRLF, not dot-stuffed. */
   readonly content: Uint8Array;
+  /** Octets before `content` in its own buffer that nobody else uses, to be written by whoever puts fields in front. */
+  readonly headroom?: number;
   /** Wall milliseconds. */
   readonly receivedAtMs: number;
   /** Where it came from, for events and `why`: "smtp 192.0.2.1", "http", "dsn". */

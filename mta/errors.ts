@@ -52,3 +52,9 @@ export class IntakeBusy extends Error {
     this.bound = bound;
   }
 }
+
+/** A key is meant for the message, and it could not be signed: it is not taken, or not yet. */
+export class MessageNotSigned extends Error {
+  override readonly name = 'MessageNotSigned';
+  readonly code = 'MTA_NOT_SIGNED';
+}

@@ -26,6 +26,7 @@ import {
   STATUS_SITES_MAX,
   type WaitingRecipient,
 } from './running.ts';
+import { Signer } from './sign/signer.ts';
 import { type ConnectionCounters, newCounters, openConnection } from './smtp/connection.ts';
 import { HostMemory } from './smtp/manners.ts';
 import { createClientContext, TicketCache } from './smtp/tickets.ts';
@@ -45,10 +46,11 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     log,
     onLost: deps.onFatal,
   });
+  const signer = await openSigner();
   const dns = new DnsClient({ server: config.dns, clock, random });
   const sessions = newCounters();
   const eventSink = await openEvents(config.events, log);
-  const delivery = makeDelivery(config, deps, { spool, dns, sessions, eventSink });
+  const delivery = makeDelivery(config, deps, { spool, dns, signer, sessions, eventSink });
   const intake = new Intake(config, {
     accept: (submission) => delivery.accept(submission),
     clock,
@@ -60,8 +62,18 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     return await open();
   } catch (error) {
     dns.close();
+    await signer.close();
     await spool.close();
     throw error;
+  }
+
+  async function openSigner(): Promise<Signer> {
+    try {
+      return await Signer.open(config, { clock, log });
+    } catch (error) {
+      await spool.close();
+      throw error;
+    }
   }
 
   async function open(): Promise<RunningMta> {
@@ -77,6 +89,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
         refusals: () => intake.counters.refused,
         octetsReceived: () => intake.counters.octets,
         dnsQueries: () => dns.counters().queries,
+        signing: signer.counters,
         counts: () => counts(spool),
         connectionsOpen: () => delivery.connections,
         sites: () => delivery.sites(),
@@ -110,7 +123,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
       dnsQueries: [...dns.counters().queries.values()].reduce((sum, count) => sum + count, 0),
       sites: delivery.sites().slice(0, STATUS_SITES_MAX),
       heldDomains: delivery.heldDomains(STATUS_SITES_MAX),
-      troubles: troubles(spool, delivery),
+      troubles: troubles(spool, delivery, signer),
     };
   }
 
@@ -130,6 +143,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   async function stop(): Promise<void> {
     await Promise.all([door.stop(config.drain), delivery.stop(config.drain)]);
     dns.close();
+    await signer.close();
     await spool.close();
     eventSink?.end();
   }
@@ -138,12 +152,13 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
 interface Parts {
   readonly spool: Spool;
   readonly dns: DnsClient;
+  readonly signer: Signer;
   readonly sessions: ConnectionCounters;
   readonly eventSink: WriteStream | null;
 }
 
 function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery {
-  const { spool, dns, sessions, eventSink } = parts;
+  const { spool, dns, signer, sessions, eventSink } = parts;
   const { clock, log, random } = deps;
   const { hostname, delivery } = config;
   const router = new Router({
@@ -181,6 +196,7 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
     openLink: ({ host, address, port }, tls, handlers) =>
       openConnection({ host, address, port, tls, clientName: hostname }, connection, handlers),
     bounce: (leased, failures) => dsn.bounce(leased, failures),
+    sign: (submission) => signer.sign(submission),
     events: new Events(eventSink, clock),
     counters: newDeliveryCounters(),
     clock,
@@ -240,12 +256,13 @@ async function counts(spool: Spool): Promise<typeof UNKNOWN> {
 }
 
 /** What an operator must read now. */
-function troubles(spool: Spool, delivery: Delivery): string[] {
+function troubles(spool: Spool, delivery: Delivery, signer: Signer): string[] {
   const sentences: string[] = [];
   const spoolTrouble = spool.trouble();
   if (spoolTrouble !== null) sentences.push(spoolTrouble.text);
   if (delivery.suspendedAtMs !== null) sentences.push('delivery is suspended; mail waits');
   if (delivery.resolverUnreachable)
     sentences.push('the resolver does not answer; mail waits for it');
+  sentences.push(...signer.problems);
   return sentences;
 }

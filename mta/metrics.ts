@@ -4,6 +4,7 @@
  */
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { SiteStatus } from './running.ts';
+import type { SigningCounters } from './sign/signer.ts';
 import type { ConnectionCounters } from './smtp/connection.ts';
 import type { SpoolCounts } from './spool/spool.ts';
 
@@ -33,6 +34,7 @@ export interface MetricSources {
   octetsReceived(): number;
   /** Lookups asked of the resolver, by type. */
   dnsQueries(): ReadonlyMap<string, number>;
+  readonly signing: SigningCounters;
   counts(): Promise<SpoolCounts>;
   connectionsOpen(): number;
   sites(): readonly SiteStatus[];
@@ -70,6 +72,14 @@ export function mtaMetrics(sources: MetricSources): Registry {
   });
   counter('dns_queries_total', 'Lookups asked of the resolver.', ['type'], (set) => {
     for (const [type, count] of sources.dnsQueries()) set({ type }, count);
+  });
+  counter('dkim_signatures_total', 'Signatures made.', ['algorithm'], (set) => {
+    for (const [algorithm, count] of Object.entries(sources.signing.signatures)) {
+      set({ algorithm }, count);
+    }
+  });
+  counter('dkim_failures_total', 'Messages not taken, for want of a signature.', [], (set) => {
+    set({}, sources.signing.failures);
   });
   gauge('connections_open', 'Connections to MX hosts now.', [], (set) => {
     set({}, sources.connectionsOpen());

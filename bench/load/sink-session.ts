@@ -17,6 +17,8 @@ export interface SinkMessage extends SinkEnvelope {
   readonly octets: number;
   /** Value of the header that SinkPolicy.header names, or null. */
   readonly header: string | null;
+  /** The first HEAD_OCTETS_MAX octets of the content; empty when no header is looked for. */
+  readonly head: Buffer;
   /** Listening address that took it. */
   readonly address: string;
   readonly secured: boolean;
@@ -183,6 +185,8 @@ export class SinkSession {
       recipients: this.#recipients,
       octets: this.#octets,
       header: this.#headerValue(),
+      // What of the end of data came before it was known for that is not content.
+      head: this.#head.subarray(0, this.#octets),
       address: this.#address,
       secured: this.#secured,
     };

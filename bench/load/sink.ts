@@ -197,7 +197,7 @@ async function main(): Promise<void> {
       : {
           header: header.toLowerCase(),
           onMessage: (message) => {
-            print({ message });
+            print({ message: { ...message, head: undefined } });
             return null;
           },
         }),

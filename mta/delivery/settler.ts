@@ -4,12 +4,13 @@
  * Invariants
  * - One settle() is under way at a time; what arrives meanwhile forms the next batch.
  * - An outcome leaves memory only when the spool confirmed it: a full disk delays it, never loses it.
+ * - A notice is signed before its batch is formed; one that cannot be signed holds up its own outcomes only.
  * - Above PENDING_MAX outcomes, saturated() is true and no new work is to be leased.
  */
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { MessageId, Submission } from '../envelope.ts';
-import { SpoolUnavailable } from '../errors.ts';
+import { IntakeBusy, MessageNotSigned, SpoolUnavailable } from '../errors.ts';
 import type { Settlement, Spool } from '../spool/spool.ts';
 
 const PENDING_MAX = 20_000;
@@ -23,19 +24,31 @@ interface Entry {
   readonly settled: (notices: readonly MessageId[]) => void;
 }
 
+export interface SettlerDeps {
+  readonly spool: Spool;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** @throws MessageNotSigned, IntakeBusy */
+  readonly sign: (notice: Submission) => Promise<Submission>;
+}
+
 export class Settler {
   readonly #spool: Spool;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #sign: SettlerDeps['sign'];
+  /** Entries whose notices are being signed. */
+  #signing = 0;
   #pending: Entry[] = [];
   #pendingCount = 0;
   #busy = false;
   #idleWaiters: (() => void)[] = [];
 
-  constructor(spool: Spool, clock: Clock, log: Log) {
+  constructor({ spool, clock, log, sign }: SettlerDeps) {
     this.#spool = spool;
     this.#clock = clock;
     this.#log = log;
+    this.#sign = sign;
   }
 
   saturated(): boolean {
@@ -47,15 +60,40 @@ export class Settler {
     notices: readonly Submission[],
     settled: Entry['settled'],
   ): void {
-    this.#pending.push({ settlements, notices, settled });
     this.#pendingCount += settlements.length;
-    if (!this.#busy) void this.#run();
+    if (notices.length === 0) this.#enqueue({ settlements, notices, settled });
+    else void this.#signFirst({ settlements, notices, settled });
   }
 
   /** Resolves when nothing is pending. */
   idle(): Promise<void> {
-    if (!this.#busy) return Promise.resolve();
+    if (this.#idle) return Promise.resolve();
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  get #idle(): boolean {
+    return !this.#busy && this.#signing === 0;
+  }
+
+  #enqueue(entry: Entry): void {
+    this.#pending.push(entry);
+    if (!this.#busy) void this.#run();
+  }
+
+  async #signFirst(entry: Entry): Promise<void> {
+    this.#signing += 1;
+    for (;;) {
+      try {
+        const notices = await Promise.all(entry.notices.map(this.#sign));
+        this.#signing -= 1;
+        this.#enqueue({ ...entry, notices });
+        return;
+      } catch (error) {
+        if (!(error instanceof MessageNotSigned || error instanceof IntakeBusy)) throw error;
+        this.#log.error({ code: error.code }, `notice waits to be signed: ${error.message}`);
+        await new Promise<void>((resolve) => this.#clock.after(RETRY_MS, resolve));
+      }
+    }
   }
 
   async #run(): Promise<void> {
@@ -68,6 +106,7 @@ export class Settler {
       for (const entry of batch) this.#pendingCount -= entry.settlements.length;
     }
     this.#busy = false;
+    if (!this.#idle) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 

@@ -15,6 +15,7 @@ export const REFUSALS = [
   'loop',
   'busy',
   'spool',
+  'signing',
   'clients',
   'internal',
 ] as const;

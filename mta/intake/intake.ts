@@ -22,7 +22,7 @@ export type IntakeSettings = Pick<
 >;
 
 export interface IntakeDeps {
-  /** Resolves once the message would survive power loss; rejects with SpoolUnavailable or IntakeBusy. */
+  /** Resolves once the message would survive power loss; rejects with SpoolUnavailable, IntakeBusy or MessageNotSigned. */
   readonly accept: (submission: Submission) => Promise<MessageId>;
   readonly clock: Clock;
   readonly random: Random;
@@ -102,6 +102,7 @@ export class Intake {
         smtpUtf8: draft.mayUseUtf8 && !(asciiAddresses && inspection.headerAscii),
       },
       content: content.content(),
+      headroom: content.start,
       receivedAtMs,
       origin: draft.origin,
     };

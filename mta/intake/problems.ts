@@ -1,5 +1,5 @@
 /** Owns how the HTTP door says no: one shape, stable codes, and when to come back. */
-import { IntakeBusy, SpoolUnavailable } from '../errors.ts';
+import { IntakeBusy, MessageNotSigned, SpoolUnavailable } from '../errors.ts';
 import { type ContentFault, FAULT_TEXT } from './content.ts';
 import type { Refusal } from './counters.ts';
 
@@ -11,6 +11,7 @@ export type ProblemCode =
   | 'internal'
   | 'invalid_body'
   | 'invalid_field'
+  | 'not_signed'
   | 'shutting_down'
   | 'spool_unavailable'
   | 'too_large'
@@ -31,6 +32,7 @@ const REASON: Readonly<Record<ProblemCode, Refusal>> = {
   internal: 'internal',
   invalid_body: 'syntax',
   invalid_field: 'syntax',
+  not_signed: 'signing',
   shutting_down: 'busy',
   spool_unavailable: 'spool',
   too_large: 'size',
@@ -113,6 +115,12 @@ export function problemOf(error: unknown): InjectionRefused {
   if (error instanceof SpoolUnavailable) {
     const text = `mail cannot be kept: ${error.trouble}`;
     return new InjectionRefused(503, 'spool_unavailable', text, {
+      retryAfterSeconds: RETRY_SPOOL_SECONDS,
+    });
+  }
+  if (error instanceof MessageNotSigned) {
+    const text = 'the message cannot be signed (DKIM)';
+    return new InjectionRefused(503, 'not_signed', text, {
       retryAfterSeconds: RETRY_SPOOL_SECONDS,
     });
   }

@@ -1,5 +1,5 @@
 /** Owns the replies of the SMTP door: one table for content, one for what acceptance may throw. */
-import { IntakeBusy, type SpoolTrouble, SpoolUnavailable } from '../errors.ts';
+import { IntakeBusy, MessageNotSigned, type SpoolTrouble, SpoolUnavailable } from '../errors.ts';
 import { type ContentFault, FAULT_TEXT } from './content.ts';
 import type { Refusal } from './counters.ts';
 
@@ -42,5 +42,8 @@ export const busyReply = (bound: string): Refused =>
 export function refusedAcceptance(error: unknown): Refused {
   if (error instanceof SpoolUnavailable) return refused('spool', SPOOL[error.trouble]);
   if (error instanceof IntakeBusy) return busyReply(error.bound);
+  if (error instanceof MessageNotSigned) {
+    return refused('signing', '451 4.7.5 the message cannot be signed (DKIM), try again later');
+  }
   return refused('internal', '451 4.3.0 local error, try again later');
 }
