@@ -18,6 +18,9 @@ import type { StreamExchange, StreamOwner } from './stream.ts';
 import type { UdpExchange, UdpOwner } from './udp.ts';
 import type { Upstream } from './upstream.ts';
 
+/** As many as it takes to believe that a server mangles; see mixed-case.ts. */
+const CASE_RETRIES_MAX = 3;
+
 export interface AttemptOwner {
   /** A sound response that matches in full, not cut short. */
   onAnswer(attempt: Attempt, message: Uint8Array): void;
@@ -47,6 +50,7 @@ export class Attempt implements UdpOwner, StreamOwner, BudgetWaiter {
   #streamTries = 0;
   /** An answer over UDP was right but for the case of its letters. */
   #caseMissed = false;
+  #caseRetries = 0;
   /** The server wanted to see a cookie first, once. */
   #cookieRefused = false;
   #plain: boolean;
@@ -193,9 +197,15 @@ export class Attempt implements UdpOwner, StreamOwner, BudgetWaiter {
     if (this.#caseMissed) {
       // Whether the server mangles or somebody forges cannot be told; ask again from another port.
       this.upstream.casing.noteDoubt(this.#clock.monotonicMs());
-      this.#streamTries = 0;
+      this.#caseMissed = false;
       this.#closeUdp();
-      this.#fail(`answers in another case, and TCP: ${code}`);
+      this.#caseRetries += 1;
+      if (this.#caseRetries > CASE_RETRIES_MAX) {
+        this.#fail(`answers in another case, and TCP: ${code}`);
+        return;
+      }
+      this.#streamTries = 0;
+      this.ask();
       return;
     }
     // After a near miss UDP may still answer; after TC there is nothing else to wait for.
