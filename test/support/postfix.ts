@@ -24,6 +24,10 @@ export interface Postfix {
   readonly address: string;
   /** Where its smtpd listens. */
   readonly port: number;
+  /** Of its master, parent of all others. */
+  readonly pid: number;
+  /** Where its main.cf is, for postqueue and its like. */
+  readonly configFolder: string;
   /** Its log so far. */
   log(): Promise<string>;
   /** Lines of the log that match. */
@@ -71,6 +75,7 @@ error unix - - n - - error
 retry unix - - n - - error
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
+tlsproxy unix - - n - 0 tlsproxy
 proxymap unix - - n - - proxymap
 postlog unix-dgram n - n - 1 postlogd
 `;
@@ -149,6 +154,8 @@ export async function startPostfix(options: PostfixOptions): Promise<Postfix> {
   return {
     address,
     port,
+    pid: master.pid,
+    configFolder: at('etc'),
     log,
     async count(pattern) {
       const global = new RegExp(pattern.source, 'gm');

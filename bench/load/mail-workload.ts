@@ -1,0 +1,98 @@
+/**
+ * What every mail bench sends, and where it goes: 300 domains, of which eight in ten sit on five sets
+ * of MX hosts and the others each on a set of its own. Everything follows from the seed.
+ *
+ * Invariants
+ * - Every set has two hosts at one preference, each with an address of its own in 127.<network>.0.0/16.
+ * - Every message's content has the wanted size, to a line.
+ */
+import type { AuthorityRecord } from './authority.ts';
+import type { Letter } from './injector.ts';
+import { seededFraction } from './internet.ts';
+
+export interface Workload {
+  readonly domains: number;
+  readonly messages: number;
+  /** Octets of content. */
+  readonly octets: number;
+  /** Recipients of one message, each drawn on its own. */
+  readonly recipients: number;
+  /** Second octet of the addresses of MX hosts, 1 to 254. */
+  readonly network: number;
+}
+
+export const REVERSE_PATH_DOMAIN = 'client.bench.example';
+const SHARED_SETS = 5;
+const SHARED_OF_TEN = 8;
+const TTL_SECONDS = 3600;
+const SEED = 20_260_101;
+const LINE = `${'The quick brown fox jumps over the lazy dog, as it has always done.'.padEnd(76)}\r\n`;
+
+export const domainName = (index: number): string => `d${index}.bench.example`;
+
+/** @returns 0 to 4 for a shared set, from 5 on for one of the domain's own */
+const setOf = (domain: number): number =>
+  domain % 10 < SHARED_OF_TEN ? domain % SHARED_SETS : SHARED_SETS + domain;
+
+const hostName = (set: number, host: number): string => `mx${host + 1}.set${set}.bench.example`;
+
+/** Address of a host of the set; the first two sets' hosts come first. */
+export const hostAddress = (network: number, set: number, host: number): string =>
+  `127.${network}.${Math.floor(set / 100)}.${(set % 100) * 2 + host + 1}`;
+
+const ZONE = 'bench.example';
+
+/** One zone with all of it. */
+export function workloadZones(
+  domains: number,
+  network: number,
+): Map<string, readonly AuthorityRecord[]> {
+  const records: AuthorityRecord[] = [];
+  const sets = new Set<number>();
+  for (let domain = 0; domain < domains; domain += 1) {
+    const set = setOf(domain);
+    sets.add(set);
+    for (const host of [0, 1]) {
+      records.push({
+        name: domainName(domain),
+        type: 'MX',
+        ttlSeconds: TTL_SECONDS,
+        preference: 10,
+        exchange: hostName(set, host),
+      });
+    }
+  }
+  for (const set of sets) {
+    for (const host of [0, 1]) {
+      const address = hostAddress(network, set, host);
+      records.push({ name: hostName(set, host), type: 'A', ttlSeconds: TTL_SECONDS, address });
+    }
+  }
+  return new Map([[ZONE, records]]);
+}
+
+/** The messages, in an order that mixes the domains as real mail does. */
+export function* workloadLetters(workload: Workload): Generator<Letter> {
+  const { domains, messages, octets, recipients } = workload;
+  const fraction = seededFraction(SEED);
+  const date = new Date().toUTCString().replace('GMT', '+0000');
+  let body = Buffer.alloc(0);
+  for (let number = 0; number < messages; number += 1) {
+    const to = Array.from(
+      { length: recipients },
+      (_, index) => `user${number}.${index}@${domainName(Math.floor(fraction() * domains))}`,
+    );
+    const from = `sender${number % 100}@${REVERSE_PATH_DOMAIN}`;
+    const header = Buffer.from(
+      `From: <${from}>\r\nTo: <${to[0]}>\r\nSubject: Your order ${number}\r\nDate: ${date}\r\n` +
+        `Message-ID: <${number}@${REVERSE_PATH_DOMAIN}>\r\nMIME-Version: 1.0\r\n` +
+        'Content-Type: text/plain; charset=us-ascii\r\n\r\n',
+    );
+    if (body.length === 0) {
+      body = Buffer.from(
+        LINE.repeat(Math.max(1, Math.ceil((octets - header.length) / LINE.length))),
+      );
+    }
+    yield { id: String(number), reversePath: from, recipients: to, content: [header, body] };
+  }
+}
