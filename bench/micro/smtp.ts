@@ -33,10 +33,11 @@ const content = Buffer.from(
 
 /** What the sink offers decides between DATA and BDAT; the rung decides how far we go. */
 const VARIANTS = [
-  { name: 'lockstep DATA', rung: 2, sink: ['--no-chunking'] },
-  { name: 'pipelined DATA', rung: 1, sink: ['--no-chunking'] },
-  { name: 'overlap DATA', rung: 0, sink: ['--no-chunking'] },
-  { name: 'overlap BDAT', rung: 0, sink: [] },
+  { name: 'lockstep DATA', rung: 3, sink: ['--no-chunking'] },
+  { name: 'pipelined DATA', rung: 2, sink: ['--no-chunking'] },
+  { name: 'overlap DATA', rung: 1, sink: ['--no-chunking'] },
+  { name: 'overlap BDAT', rung: 1, sink: [] },
+  { name: 'window BDAT', rung: 0, sink: [] },
 ] as const;
 
 interface Figures {

@@ -51,6 +51,8 @@ export interface ConnectionCounters {
   readyFull: number;
   readyResumed: number;
   readyClear: number;
+  /** Transactions sent ahead, on connections that are closed by now. */
+  sentAhead: number;
 }
 
 export const newCounters = (): ConnectionCounters => ({
@@ -58,6 +60,7 @@ export const newCounters = (): ConnectionCounters => ({
   readyFull: 0,
   readyResumed: 0,
   readyClear: 0,
+  sentAhead: 0,
 });
 
 export interface ConnectionHandlers<T extends Transaction> {
@@ -135,6 +138,11 @@ export class Connection<T extends Transaction> {
     return this.#session.transactions;
   }
 
+  /** Of these, sent ahead of the host's consent; see window.ts. */
+  get sentAhead(): number {
+    return this.#session.sentAhead;
+  }
+
   get capabilities(): Capabilities {
     return this.#session.capabilities;
   }
@@ -189,7 +197,7 @@ export class Connection<T extends Transaction> {
 
   #onData(chunk: Buffer): void {
     const session = this.#session;
-    session.onArrival(this.#transport.contentUnsent);
+    session.onArrival(this.#transport.contentsUnsent);
     this.#parser.feed(chunk);
     try {
       let reply = this.#parser.next();
@@ -222,7 +230,7 @@ export class Connection<T extends Transaction> {
   }
 
   #lose(cause: CloseCause): void {
-    this.#session.onLost(cause, this.#transport.contentUnsent);
+    this.#session.onLost(cause, this.#transport.contentsUnsent);
     this.#pump();
   }
 
@@ -271,7 +279,7 @@ export class Connection<T extends Transaction> {
         this.#handlers.onOutcome(action.transaction, action.facts, this);
         break;
       case 'stepDown':
-        this.#deps.hosts.stepDown(this.target.host, this.manners);
+        this.#deps.hosts.stepDown(this.target.host, action.manners);
         break;
       case 'close':
         this.#close(action.cause, action.untouched);
@@ -303,6 +311,7 @@ export class Connection<T extends Transaction> {
   #close(cause: CloseCause, untouched: readonly T[]): void {
     this.#timer?.cancel();
     this.#timer = null;
+    this.#deps.counters.sentAhead += this.sentAhead;
     // A host that declined in good order may still expect QUIT (RFC 5321 §3.1, §4.1.1.10).
     if (cause.kind === 'refused' || (cause.kind === 'tls' && this.tls === null)) {
       if (this.#session.phase !== 'handshake') this.#transport.command(QUIT);

@@ -10,16 +10,20 @@ import type { Clock } from '../../runtime/clock.ts';
 export interface Manners {
   /**
    * lockstep: one command, one reply. pipelined: a transaction's commands in one write (RFC 2920).
-   * overlap: the content of one transaction travels with the commands of the next.
+   * overlap: the content of one transaction travels with the commands of the next. window: overlap, and
+   * where that goes well whole transactions ahead; see window.ts.
    */
-  readonly mode: 'lockstep' | 'pipelined' | 'overlap';
+  readonly mode: 'lockstep' | 'pipelined' | 'overlap' | 'window';
   /** BDAT instead of DATA, where offered (RFC 3030). */
   readonly chunking: boolean;
 }
 
+const OVERLAP: Manners = { mode: 'overlap', chunking: true };
+
 /** Each rung asks less of the peer than the one before. */
 export const LADDER: readonly Manners[] = [
-  { mode: 'overlap', chunking: true },
+  { mode: 'window', chunking: true },
+  OVERLAP,
   { mode: 'pipelined', chunking: false },
   { mode: 'lockstep', chunking: false },
 ];
@@ -28,6 +32,10 @@ const LAST_RUNG = LADDER.at(-1)!;
 
 export const isLastRung = (manners: Manners): boolean =>
   manners.mode === 'lockstep' && !manners.chunking;
+
+/** A session that may send ahead and never did behaves as one that overlaps. */
+export const behavedBy = (manners: Manners, wentAhead: boolean): Manners =>
+  manners.mode === 'window' && !wentAhead ? OVERLAP : manners;
 
 const HOSTS_MAX = 10_000;
 /** Long enough to spare a busy host the second stumble, short enough to notice that it was mended. */

@@ -35,8 +35,8 @@ export type Action<T extends Transaction> =
       /** By index of recipient. */
       readonly facts: readonly RecipientFact[];
     }
-  /** The peer cannot do what `manners` says: remember that for its host. */
-  | { readonly kind: 'stepDown' }
+  /** The peer cannot follow `manners`, by which we went: remember that for its host. */
+  | { readonly kind: 'stepDown'; readonly manners: Manners }
   /** The last action; `untouched` were handed in but not tried. */
   | { readonly kind: 'close'; readonly cause: CloseCause; readonly untouched: readonly T[] };
 

@@ -5,14 +5,15 @@
  *
  * Invariants
  * - Replies are attributed strictly in the order of commands.
- * - At most one transaction is in its envelope (MAIL, RCPT, DATA not all answered) and at most one,
- *   the one before it, in its content (final dot or BDAT LAST sent, reply awaited).
- * - Content is sent only once a recipient of it was accepted: nothing is speculative.
+ * - Transactions under way are in order of MAIL. The content of all but the last has been sent, so at
+ *   most one is in its envelope alone (MAIL, RCPT, DATA not all answered).
+ * - Content is sent only once a recipient of it was accepted, save as far as window.ts allows; then a
+ *   RSET goes before MAIL, so that what a host keeps of a refused transaction joins no other.
  * - A transaction is told about exactly once: by an outcome, or in close() as untouched.
  */
 import { type Capabilities, NO_CAPABILITIES, readCapabilities } from './capabilities.ts';
 import * as command from './commands.ts';
-import { isLastRung } from './manners.ts';
+import { behavedBy, isLastRung } from './manners.ts';
 import type { Action, SessionOptions } from './phases.ts';
 import { formatReply, type Reply } from './reply.ts';
 import type {
@@ -22,9 +23,12 @@ import type {
   Transaction,
   WaitPhase,
 } from './transaction.ts';
+import { WINDOW_OCTETS_MAX, Window } from './window.ts';
 import { type Awaited, answered, fill, newWork, type Unsent, type Work } from './work.ts';
 
 const NO_ACTIONS: readonly never[] = [];
+/** Work.sentAfter before the content is handed out. */
+const NOT_SENT = -1;
 const LONE_DOT = '.\r\n';
 
 export class Session<T extends Transaction> {
@@ -32,6 +36,8 @@ export class Session<T extends Transaction> {
   capabilities: Capabilities = NO_CAPABILITIES;
   /** Transactions whose MAIL was sent. */
   transactions = 0;
+  /** Transactions whose content went before the host had accepted anything of them. */
+  sentAhead = 0;
   /** Transactions that the host answered to their end: the proof that the session works. */
   settled = 0;
   closed = false;
@@ -39,15 +45,16 @@ export class Session<T extends Transaction> {
   readonly #options: SessionOptions;
   #ready = false;
   #arrivals = 0;
-  #contentUnsent = false;
+  #contentsUnsent = 0;
   #secured = false;
   #saidHelo = false;
   #quitting = false;
   #saidQuit = false;
   /** The host may still hold an abandoned transaction: RSET before the next MAIL. */
   #dirty = false;
-  #envelope: Work<T> | null = null;
-  #content: Work<T> | null = null;
+  /** Under way, in order; at most WINDOW_MAX. */
+  readonly #works: Work<T>[] = [];
+  readonly #window = new Window();
   readonly #awaited: Awaited<T>[] = [];
   /** Commands that must wait: all of them in lockstep, none when pipelining. */
   readonly #unsent: Unsent<T>[] = [];
@@ -77,14 +84,18 @@ export class Session<T extends Transaction> {
   }
 
   get idle(): boolean {
-    return this.#ready && this.#envelope === null && this.#content === null;
+    return this.#ready && this.#works.length === 0;
   }
 
   /** Whether start() may be called now. */
   get canStart(): boolean {
     if (!this.#ready || this.#quitting || this.closed || this.exhausted) return false;
-    if (this.#envelope !== null) return false;
-    return this.#content === null || this.#overlaps;
+    const last = this.#works.at(-1);
+    if (last === undefined) return true;
+    if (last.sentAfter === NOT_SENT || !this.#overlaps) return false;
+    return (
+      this.#works.length < Math.max(2, this.#aheadMax) && this.#octetsAhead < WINDOW_OCTETS_MAX
+    );
   }
 
   /** The host takes no more transactions in this session (RFC 9422 MAILMAX). */
@@ -98,7 +109,19 @@ export class Session<T extends Transaction> {
   }
 
   get #overlaps(): boolean {
-    return this.capabilities.pipelining && this.#options.manners.mode === 'overlap';
+    const { mode } = this.#options.manners;
+    return this.capabilities.pipelining && (mode === 'overlap' || mode === 'window');
+  }
+
+  /** Transactions that may be under way at once with their content sent ahead; 1 is none. */
+  get #aheadMax(): number {
+    return this.#options.manners.mode === 'window' && this.#chunks ? this.#window.size : 1;
+  }
+
+  get #octetsAhead(): number {
+    let octets = 0;
+    for (const { transaction } of this.#works) octets += transaction.content.length;
+    return octets;
   }
 
   get #chunks(): boolean {
@@ -109,7 +132,7 @@ export class Session<T extends Transaction> {
   start(transaction: T): void {
     const refusal = command.unfit(transaction, this.capabilities);
     const recipientsMax = this.capabilities.recipientsMax ?? Number.POSITIVE_INFINITY;
-    const work = newWork(transaction, this.#content !== null);
+    const work = newWork(transaction, this.#works.length > 0);
     for (const [index, address] of transaction.recipients.entries()) {
       const reply = refusal ?? unwritableRecipient(address, transaction.smtpUtf8);
       if (reply !== null) work.facts[index] = { ...answered(reply, 'mail'), local: true };
@@ -121,15 +144,19 @@ export class Session<T extends Transaction> {
       return;
     }
     this.transactions += 1;
-    this.#envelope = work;
-    if (this.#dirty) this.#queue(command.RSET, 'rset', null);
+    work.ahead = this.#aheadMax > 1 && work.overlapped;
+    if (work.ahead) this.sentAhead += 1;
+    this.#works.push(work);
+    if (this.#dirty || this.#works.some(({ ahead }) => ahead))
+      this.#queue(command.RSET, 'rset', null);
     this.#dirty = false;
     this.#queue(command.mail(transaction, this.capabilities), 'mail', work);
     for (const [index, address] of transaction.recipients.entries()) {
       if (work.facts[index] !== null) continue;
       this.#queue(command.rcpt(address, transaction.smtpUtf8), 'rcpt', work, index);
     }
-    if (this.#pipelines && !this.#chunks) {
+    if (work.ahead) this.#sendContent(work, true);
+    else if (this.#pipelines && !this.#chunks) {
       work.dataSent = true;
       this.#queue(command.DATA, 'data', work);
     }
@@ -160,11 +187,11 @@ export class Session<T extends Transaction> {
    * Octets came in: the replies in them cannot answer what is handed out from now on. Without this
    * a doubled reply would shift all that follow, and RCPT's 250 would pass for that of the content.
    *
-   * @param contentUnsent the end of the content under way was not handed to the socket yet
+   * @param contentsUnsent of so many contents, the latest, the end was not handed to the socket yet
    */
-  onArrival(contentUnsent: boolean): void {
+  onArrival(contentsUnsent: number): void {
     this.#arrivals += 1;
-    this.#contentUnsent = contentUnsent;
+    this.#contentsUnsent = contentsUnsent;
   }
 
   onReply(reply: Reply): void {
@@ -184,16 +211,16 @@ export class Session<T extends Transaction> {
 
   /**
    * The connection is gone, or has to go.
-   * @param contentUnsent as for onArrival; then the host cannot have taken the message
+   * @param contentsUnsent as for onArrival; those the host cannot have taken
    */
-  onLost(cause: CloseCause, contentUnsent: boolean): void {
+  onLost(cause: CloseCause, contentsUnsent: number): void {
     if (this.closed) return;
-    this.onArrival(contentUnsent);
+    this.onArrival(contentsUnsent);
     const ahead = this.#pipelines && this.#awaited.length > 1;
     if (
       (cause.kind === 'malformed' && this.#pipelines) ||
       (cause.kind === 'timeout' && ahead) ||
-      (cause.kind === 'closed' && ahead && this.settled === 0)
+      (cause.kind === 'closed' && ahead && (this.settled === 0 || this.#window.lost))
     ) {
       this.#stepDown();
     }
@@ -225,7 +252,8 @@ export class Session<T extends Transaction> {
         this.#onEndOfData(head, reply);
         break;
       case 'rset':
-        if (!isPositive(reply)) this.#protocolFault(head, reply);
+        if (isPositive(reply)) this.#window.heard('rset', reply);
+        else this.#protocolFault(head, reply);
         break;
       case 'quit':
         this.#close({ kind: 'quit' }, null, null);
@@ -268,6 +296,7 @@ export class Session<T extends Transaction> {
   #onMail(head: Awaited<T>, work: Work<T>, reply: Reply): void {
     if (isPositive(reply)) {
       work.mail = 'accepted';
+      this.#window.heard('mail', reply);
       return;
     }
     // Bad sequence: the host has not finished with the transaction ahead, so it cannot overlap.
@@ -280,18 +309,20 @@ export class Session<T extends Transaction> {
     // In lockstep the RCPT commands behind it were not sent yet, and never will be.
     work.rcptsAwaited -= this.#unsent.length;
     this.#unsent.length = 0;
-    if (work.rcptsAwaited === 0 && !work.dataSent) this.#onEnvelopeAnswered(work);
+    if (work.rcptsAwaited === 0 && !work.dataSent && !work.ahead) this.#onEnvelopeAnswered(work);
   }
 
   #onRcpt(head: Awaited<T>, work: Work<T>, reply: Reply): void {
-    if (isPositive(reply)) work.accepted += 1;
-    else if (isNegative(reply)) work.facts[head.recipient] ??= answered(reply, 'rcpt');
+    if (isPositive(reply)) {
+      work.accepted += 1;
+      this.#window.heard('rcpt', reply);
+    } else if (isNegative(reply)) work.facts[head.recipient] ??= answered(reply, 'rcpt');
     else {
       this.#protocolFault(head, reply);
       return;
     }
     work.rcptsAwaited -= 1;
-    if (work.rcptsAwaited === 0 && !work.dataSent) this.#onEnvelopeAnswered(work);
+    if (work.rcptsAwaited === 0 && !work.dataSent && !work.ahead) this.#onEnvelopeAnswered(work);
   }
 
   /** Every MAIL and RCPT is answered, and DATA was not sent along. */
@@ -321,8 +352,6 @@ export class Session<T extends Transaction> {
 
   #sendContent(work: Work<T>, chunked: boolean): void {
     const octets = work.transaction.content;
-    this.#envelope = null;
-    this.#content = work;
     work.chunked = chunked;
     work.sentAfter = this.#arrivals;
     if (chunked) this.#actions.push({ kind: 'command', text: command.bdatLast(octets.length) });
@@ -332,28 +361,47 @@ export class Session<T extends Transaction> {
 
   #onEndOfData(head: Awaited<T>, reply: Reply): void {
     const work = head.work;
-    if (!(isPositive(reply) || isNegative(reply)) || this.#outOfStep(reply)) {
+    if (!(isPositive(reply) || isNegative(reply)) || this.#outOfStep(work, reply)) {
       this.#protocolFault(head, reply);
     } else if (work === null) {
       // The lone dot: what the host says of nothing does not matter.
+    } else if (work.ahead && (work.mail === 'refused' || work.accepted === 0)) {
+      // Sent in vain: what was said of MAIL and RCPT stands.
+      if (isPositive(reply)) this.#protocolFault(head, reply);
+      else this.#abandon(work);
     } else if (work.chunked && reply.code >= 500 && reply.code <= 504) {
       // BDAT itself is not understood: no judgement of the message, which goes again without it.
-      this.#content = null;
+      this.#works.splice(this.#works.indexOf(work), 1);
       this.#stepDown();
       this.#close(protocolCause(head, reply), null, null, work.transaction);
     } else {
       fill(work, answered(reply, 'endOfData'));
+      if (isPositive(reply)) this.#window.taken(reply);
       this.#settle(work);
     }
   }
 
   /**
    * A 250 that cannot be for the content: X.1.x speaks of addresses (RFC 3463 §3.2), so it is that of
-   * MAIL or RCPT; and content that is still leaving cannot have been taken.
+   * MAIL or RCPT, as is one that reads like theirs; and content that is still leaving cannot have been
+   * taken.
    */
-  #outOfStep(reply: Reply): boolean {
+  #outOfStep(work: Work<T> | null, reply: Reply): boolean {
     if (!isPositive(reply)) return false;
-    return this.#contentUnsent || (this.#pipelines && reply.enhanced?.startsWith('2.1.') === true);
+    if (work === null ? this.#contentsUnsent > 0 : this.#isUnsent(work)) return true;
+    if (work?.ahead === true && this.#window.indistinct(reply)) return true;
+    return this.#pipelines && reply.enhanced?.startsWith('2.1.') === true;
+  }
+
+  /** The host cannot have the end of its content: it was not handed out, or not yet to the socket. */
+  #isUnsent(work: Work<T>): boolean {
+    if (work.sentAfter === NOT_SENT || work.sentAfter === this.#arrivals) return true;
+    // Contents leave in order, so those not sent are the latest.
+    let later = 0;
+    for (let at = this.#works.length - 1; this.#works[at] !== work; at -= 1) {
+      if (this.#works[at]!.sentAfter !== NOT_SENT) later += 1;
+    }
+    return later < this.#contentsUnsent;
   }
 
   /** 421 may come at any time (RFC 5321 §3.8); any other reply out of turn means we are out of step. */
@@ -401,26 +449,30 @@ export class Session<T extends Transaction> {
 
   /** Ends a transaction that the host may still hold open. */
   #abandon(work: Work<T>): void {
-    this.#dirty = work.mail === 'accepted' || work.accepted > 0;
+    // Where another was sent behind it already, its RSET was too.
+    const isLast = this.#works.at(-1) === work;
+    this.#dirty = isLast && (work.ahead || work.mail === 'accepted' || work.accepted > 0);
     this.#settle(work);
   }
 
   /** Every recipient has its fact, from the host. */
   #settle(work: Work<T>): void {
     this.settled += 1;
+    if (work.accepted === 0) this.#window.refused(work.ahead);
     this.#tell(work);
   }
 
   #tell(work: Work<T>): void {
-    if (this.#envelope === work) this.#envelope = null;
-    if (this.#content === work) this.#content = null;
+    const at = this.#works.indexOf(work);
+    if (at !== -1) this.#works.splice(at, 1);
     // No fact is null any more: fill() ran, or every recipient was refused.
     const facts = work.facts as RecipientFact[];
     this.#actions.push({ kind: 'outcome', transaction: work.transaction, facts });
   }
 
   #stepDown(): void {
-    if (!isLastRung(this.#options.manners)) this.#actions.push({ kind: 'stepDown' });
+    const manners = behavedBy(this.#options.manners, this.sentAhead > 0);
+    if (!isLastRung(manners)) this.#actions.push({ kind: 'stepDown', manners });
   }
 
   #refused(phase: 'greeting' | 'ehlo', head: Awaited<T>, reply: Reply): void {
@@ -446,30 +498,36 @@ export class Session<T extends Transaction> {
   #close(cause: CloseCause, head: Awaited<T> | null, reply: Reply | null, returned?: T): void {
     this.closed = true;
     // What was decided in this arrival and not yet taken is not said any more.
-    const unsent = this.#contentUnsent || this.#content?.sentAfter === this.#arrivals;
     this.#actions = this.#actions.filter(({ kind }) => kind !== 'command' && kind !== 'content');
     const untouched: T[] = returned === undefined ? [] : [returned];
-    const [content, envelope] = [this.#content, this.#envelope];
-    const factFor = (work: Work<T>, maybeDelivered: boolean): RecipientFact =>
-      reply !== null && head?.work === work
-        ? answered(reply, head.phase as FactPhase)
-        : { reply: null, phase: 'lost', maybeDelivered, local: false, cause };
-    if (content !== null) {
-      fill(content, factFor(content, !unsent));
-      this.#tell(content);
-    }
-    if (envelope !== null) {
-      // Untried work goes back as it came, if going again leads further: this session had got
-      // somewhere, or the next one will be more careful. Else the end counts as an attempt.
-      const leadsFurther =
-        this.settled > 0 || content !== null || (cause.kind === 'protocol' && this.#steppable);
-      if (envelope.mail === 'awaited' && leadsFurther) untouched.push(envelope.transaction);
-      else {
-        fill(envelope, factFor(envelope, false));
-        this.#tell(envelope);
+    const works = [...this.#works];
+    const unsent = works.map((work) => this.#isUnsent(work));
+    // Untried work goes back as it came, if going again leads further: this session had got
+    // somewhere, or the next one will be more careful. Else the end counts as an attempt.
+    const leadsFurther =
+      this.settled > 0 ||
+      works.some(({ sentAfter }) => sentAfter !== NOT_SENT) ||
+      (cause.kind === 'protocol' && this.#steppable);
+    // A host that says 421 has read no further than what it answers (RFC 5321 §3.8).
+    const answeredAt = reply === null ? -1 : works.indexOf(head!.work!);
+    for (const [at, work] of works.entries()) {
+      // A first MAIL that gets 421 was answered; later the host is merely tired of the session.
+      const tired = head?.phase === 'mail' && leadsFurther;
+      if (reply !== null && at === answeredAt && !tired) {
+        fill(work, answered(reply, head!.phase as FactPhase));
+        this.#tell(work);
+        continue;
+      }
+      const beyond = reply !== null && at >= answeredAt;
+      const maybeDelivered = !unsent[at]! && !beyond && mayHaveRecipients(work);
+      if (work.mail === 'awaited' && leadsFurther && !maybeDelivered) {
+        untouched.push(work.transaction);
+      } else {
+        fill(work, { reply: null, phase: 'lost', maybeDelivered, local: false, cause });
+        this.#tell(work);
       }
     }
-    this.#envelope = null;
+    this.#works.length = 0;
     this.#actions.push({ kind: 'close', cause, untouched });
   }
 
@@ -495,6 +553,10 @@ const unwritableRecipient = (address: string, smtpUtf8: boolean): Reply | null =
   command.isWritable(address, smtpUtf8)
     ? null
     : command.localReply(553, '5.1.3', 'the address cannot be written in an SMTP command');
+
+/** Some recipient was accepted, or may have been. */
+const mayHaveRecipients = <T extends Transaction>(work: Work<T>): boolean =>
+  work.mail !== 'refused' && (work.accepted > 0 || work.rcptsAwaited > 0);
 
 const isPositive = (reply: Reply): boolean => reply.code < 300;
 const isNegative = (reply: Reply): boolean => reply.code >= 400;

@@ -68,9 +68,9 @@ export class Transport {
     this.#listen(this.#socket);
   }
 
-  /** The end of some content was not handed to the socket yet. */
-  get contentUnsent(): boolean {
-    return this.#contents > 0;
+  /** Contents whose end was not handed to the socket yet. */
+  get contentsUnsent(): number {
+    return this.#contents;
   }
 
   /** The peer does not take octets as fast as they come. */
@@ -83,7 +83,7 @@ export class Transport {
     this.#queue.push(text);
   }
 
-  /** @param octets borrowed until contentUnsent is false again */
+  /** @param octets borrowed until it is no longer among contentsUnsent */
   content(octets: Uint8Array, stuffed: boolean): void {
     const view = Buffer.from(octets.buffer, octets.byteOffset, octets.length);
     this.#queue.push({ octets: view, stuffed, at: 0 });

@@ -15,6 +15,8 @@ export interface Work<T extends Transaction> {
   dataSent: boolean;
   /** Content went by BDAT. */
   chunked: boolean;
+  /** Content was sent along with MAIL and RCPT, before anything was accepted. */
+  ahead: boolean;
   /** Arrivals seen when the content was handed out; -1 before. */
   sentAfter: number;
 }
@@ -45,6 +47,7 @@ export const newWork = <T extends Transaction>(transaction: T, overlapped: boole
   accepted: 0,
   dataSent: false,
   chunked: false,
+  ahead: false,
   sentAfter: -1,
 });
 

@@ -21,14 +21,15 @@ const CASES: readonly {
   readonly rung: number;
   readonly settings: Readonly<Record<string, string>>;
 }[] = [
-  { title: 'overlap BDAT', rung: 0, settings: {} },
+  { title: 'window', rung: 0, settings: {} },
+  { title: 'overlap BDAT', rung: 1, settings: {} },
   {
     title: 'overlap DATA',
-    rung: 0,
+    rung: 1,
     settings: { smtpd_discard_ehlo_keywords: 'chunking' },
   },
-  { title: 'pipelined DATA', rung: 1, settings: {} },
-  { title: 'lockstep', rung: 2, settings: {} },
+  { title: 'pipelined DATA', rung: 2, settings: {} },
+  { title: 'lockstep', rung: 3, settings: {} },
   {
     title: 'BDAT without PIPELINING',
     rung: 0,

@@ -61,7 +61,7 @@ test('every recipient is told once', () => {
           }
         };
         const say = (...replies: readonly Reply[]): void => {
-          session.onArrival(contentUnsent && replies.length === 1);
+          session.onArrival(contentUnsent && replies.length === 1 ? 1 : 0);
           for (const reply of replies) session.onReply(reply);
           perform();
         };
@@ -76,7 +76,10 @@ test('every recipient is told once', () => {
             say({ code: event === 'right' ? right : 550, enhanced: null, lines: ['x'] });
           } else if (event === 'quit') session.quit();
           else if (event === 'lost') {
-            session.onLost({ kind: 'closed', phase: session.phase, code: null }, contentUnsent);
+            session.onLost(
+              { kind: 'closed', phase: session.phase, code: null },
+              contentUnsent ? 1 : 0,
+            );
           } else if (session.canStart) {
             const recipients = Array.from({ length: event }, (_, at) => `r${at}@example.org`);
             const one = letter(`l${given.size}`, { recipients });
@@ -85,7 +88,7 @@ test('every recipient is told once', () => {
           }
           perform();
         }
-        session.onLost({ kind: 'destroyed' }, false);
+        session.onLost({ kind: 'destroyed' }, 0);
         perform();
         expect(closes).toBe(1);
         expect(told).toEqual(given);

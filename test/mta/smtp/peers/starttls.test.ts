@@ -108,7 +108,13 @@ describe('broken', () => {
       deps,
     });
     expect(told).toMatchObject({ outcomes: [], cause: { kind: 'tls', fault: 'handshake' } });
-    expect(deps.counters).toEqual({ attempted: 1, readyFull: 0, readyResumed: 0, readyClear: 0 });
+    expect(deps.counters).toEqual({
+      attempted: 1,
+      readyFull: 0,
+      readyResumed: 0,
+      readyClear: 0,
+      sentAhead: 0,
+    });
   });
 });
 
