@@ -58,7 +58,7 @@ export async function startResolver(
   const cache = new CacheStore(cacheBytes, { table, seed: random.integer(2 ** 32) });
   const counters = new Counters();
   const forwarder = new Forwarder({
-    ...assembleGroups(settings, { clock, random, wheel }),
+    ...(await assembleGroups(settings, { clock, random, wheel })),
     deadlineMs: new Deadlines(config.clients, config.deadline).longestMs,
     clock,
     random,

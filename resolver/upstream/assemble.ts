@@ -9,7 +9,7 @@ import { nameKey } from '../wire/names.ts';
 import type { UpstreamAddress } from './address.ts';
 import { Budget } from './budget.ts';
 import { type Group, type Route, type Selection, Zones } from './group.ts';
-import { HttpsChannel } from './https.ts';
+import type { HttpsChannel } from './https.ts';
 import type { StreamChannel } from './stream.ts';
 import { TcpChannel, tcpDialer } from './tcp.ts';
 import { tlsDialer } from './tls.ts';
@@ -55,12 +55,16 @@ export interface Assembly {
   readonly groups: readonly Group[];
 }
 
-export function assembleGroups(settings: AssemblySettings, parts: AssemblyParts): Assembly {
+export async function assembleGroups(
+  settings: AssemblySettings,
+  parts: AssemblyParts,
+): Promise<Assembly> {
   const { clock, wheel } = parts;
+  const https = await loadHttps(settings);
   const routes = new Map<string, Route>();
   const groups: Group[] = [];
   const routeTo = (address: UpstreamAddress): Route => {
-    const route = routes.get(address.text) ?? openRoute(address, settings, parts);
+    const route = routes.get(address.text) ?? openRoute(address, settings, parts, https);
     routes.set(address.text, route);
     return route;
   };
@@ -97,29 +101,32 @@ export function assembleGroups(settings: AssemblySettings, parts: AssemblyParts)
 
 const MAIN = 'upstreams';
 
+type HttpsConstructor = typeof HttpsChannel;
+
+/** undici takes 95 ms and 28 MB to load, so only who needs it does. */
+async function loadHttps({ main, zones }: AssemblySettings): Promise<HttpsConstructor | null> {
+  const all = [main, ...zones].flatMap(({ upstreams, spill }) => [...upstreams, ...spill]);
+  if (!all.some(({ transport }) => transport === 'https')) return null;
+  return (await import('./https.ts')).HttpsChannel;
+}
+
 function openRoute(
   address: UpstreamAddress,
   settings: AssemblySettings,
-  { clock, random, wheel }: AssemblyParts,
+  parts: AssemblyParts,
+  https: HttpsConstructor | null,
 ): Route {
-  const { upstreamBudget: budget, mixCase, cookies } = settings;
+  const { clock, random, wheel } = parts;
+  const { upstreamBudget: budget, mixCase, cookies, authorities } = settings;
   const upstream = new Upstream(address, { budget, mixCase, cookies, clock, random });
   const udp = address.transport === 'udp' ? new UdpPool(upstream, random, clock, wheel) : null;
-  return { upstream, udp, stream: openStream(upstream, settings, { clock, random, wheel }) };
-}
-
-function openStream(
-  upstream: Upstream,
-  { authorities }: AssemblySettings,
-  parts: AssemblyParts,
-): StreamChannel {
-  const { endpoint } = upstream;
-  switch (endpoint.transport) {
-    case 'https':
-      return new HttpsChannel(upstream, authorities);
-    case 'tls':
-      return new TcpChannel(upstream, tlsDialer(endpoint, authorities), parts);
-    default:
-      return new TcpChannel(upstream, tcpDialer(endpoint), parts);
-  }
+  const stream: StreamChannel =
+    https !== null && address.transport === 'https'
+      ? new https(upstream, authorities)
+      : new TcpChannel(
+          upstream,
+          address.transport === 'tls' ? tlsDialer(address, authorities) : tcpDialer(address),
+          parts,
+        );
+  return { upstream, udp, stream };
 }
