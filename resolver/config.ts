@@ -170,6 +170,9 @@ export const resolverSchema = z
       .string()
       .default('')
       .describe('File that keeps the cache across restarts; "" is none.'),
+    snapshot_every: duration('5m')
+      .refine((ms) => ms >= 1_000, 'is too short; 1 s at least')
+      .describe('Time between two saves of it; it is saved on stop, too.'),
     deadline: duration('4s').describe(
       'Every query is answered within this, with SERVFAIL if need be. Below the 5 s of glibc and Postfix.',
     ),

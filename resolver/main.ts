@@ -8,6 +8,7 @@ import type { Endpoint } from '../runtime/settings.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import { AnswerTable } from './cache/answer-table.ts';
 import { Popularity } from './cache/popularity.ts';
+import { SnapshotFile } from './cache/snapshot-file.ts';
 import { CacheStore } from './cache/store.ts';
 import type { ResolverConfig } from './config.ts';
 import { Counters } from './counters.ts';
@@ -78,6 +79,7 @@ export async function startResolver(
   if (table !== null) {
     new Popularity(cache, wheel, (key) => service.attendants.onHit(key));
   }
+  const snapshot = openSnapshot(config, { ...deps, cache, wheel });
   const listeners: Listener[] = [];
   const parts = { config, service, counters, clock, wheel, log, table };
   let stopped: Promise<void> | null = null;
@@ -86,6 +88,7 @@ export async function startResolver(
     service.inFlight.stop();
     autoBudget?.stop();
     forwarder.stop();
+    await snapshot?.stop();
     wheel.stop();
   };
   try {
@@ -96,7 +99,8 @@ export async function startResolver(
     await stop();
     throw error;
   }
-  const sources = { counters, cache, service, forwarder, upstreams, autoBudget };
+  snapshot?.start();
+  const sources = { counters, cache, service, forwarder, upstreams, autoBudget, snapshot };
   return {
     endpoints: listeners.filter((it) => it instanceof StreamListener).map((it) => it.endpoint),
     metrics: createMetrics(sources),
@@ -104,9 +108,21 @@ export async function startResolver(
     explain: (domain) => explainDomain(domain, { ...sources, nowMs: clock.monotonicMs() }),
     cacheDump: (limit) =>
       [...cache.dump(limit)].map(([key, entry]) => describeEntry(key, entry, clock.monotonicMs())),
-    flush: (scope) => flush(cache, scope) + flush(service.attendants.dnsbl.cache, scope),
+    flush: (scope) => {
+      snapshot?.onFlushed();
+      return flush(cache, scope) + flush(service.attendants.dnsbl.cache, scope);
+    },
     stop: () => (stopped ??= stop()),
   };
+}
+
+function openSnapshot(
+  config: ResolverConfig,
+  parts: ResolverDeps & { readonly cache: CacheStore; readonly wheel: TimerWheel },
+): SnapshotFile | null {
+  if (config.snapshot === '') return null;
+  const { snapshot: file, snapshot_every: everyMs, stale: staleMs } = config;
+  return new SnapshotFile({ ...parts, file, everyMs, staleMs });
 }
 
 const startAutoBudget = (forwarder: Forwarder, { log }: ResolverDeps): AutoBudget =>

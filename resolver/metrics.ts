@@ -5,6 +5,7 @@
 import { Histogram, type MetricObjectWithValues, Registry } from 'prom-client';
 import { addAttendants } from './attendant-metrics.ts';
 import { addAutoBudget, addBudgets } from './budget-metrics.ts';
+import type { SnapshotFile } from './cache/snapshot-file.ts';
 import type { CacheStore } from './cache/store.ts';
 import {
   ANSWER_SECONDS_BOUNDS,
@@ -22,6 +23,7 @@ import type { Upstream } from './upstream/upstream.ts';
 import { rcodeName } from './wire/constants.ts';
 
 export interface MetricsSources {
+  readonly snapshot: SnapshotFile | null;
   readonly counters: Counters;
   readonly cache: CacheStore;
   readonly service: Service;
@@ -117,7 +119,7 @@ function addUpstreams(registry: Registry, { upstreams }: Forwarder): void {
   );
 }
 
-function addState(registry: Registry, { cache, service }: MetricsSources): void {
+function addState(registry: Registry, { cache, service, snapshot }: MetricsSources): void {
   const { inFlight } = service;
   const single = (name: string, help: string, value: () => number): void =>
     addGauge(registry, name, help, [], () => [[[], value()]]);
@@ -126,6 +128,19 @@ function addState(registry: Registry, { cache, service }: MetricsSources): void 
   addCounter(registry, 'cache_evictions', 'Cached responses given up for want of room.', [], () => [
     [[], cache.evicted],
   ]);
+  addGauge(
+    registry,
+    'snapshot_entries',
+    'Responses read from the snapshot at the start, and written to it last.',
+    ['direction'],
+    () =>
+      snapshot === null
+        ? []
+        : [
+            [['loaded'], snapshot.entriesLoaded],
+            [['saved'], snapshot.entriesSaved],
+          ],
+  );
   single('in_flight', 'Distinct questions under way at upstreams.', () => inFlight.size);
   single('waiting', 'Queries that wait for an upstream.', () => inFlight.waiters);
 }

@@ -5,7 +5,7 @@
  * Layout, one character an octet (latin1): name on the wire, uncompressed; two octets of type; two of
  * class; one of flags. The name delimits itself, so the key is injective.
  */
-import { HEADER_OCTETS, NAME_OCTETS_MAX } from '../wire/constants.ts';
+import { HEADER_OCTETS, NAME_OCTETS_MAX, QUESTION_FIXED_OCTETS } from '../wire/constants.ts';
 import { type QueryView, writeUint16 } from '../wire/message.ts';
 import { lowerOctet } from '../wire/names.ts';
 
@@ -70,6 +70,21 @@ export const typeOfKey = (key: string): number => {
 };
 
 export const keyHasType = (key: string, type: number): boolean => typeOfKey(key) === type;
+
+/** Whether the response's question, right behind the header and uncompressed, is the key's. */
+export function questionMatchesKey(wire: Uint8Array, key: string): boolean {
+  const questionOctets = key.length - 1;
+  const flags = key.charCodeAt(questionOctets);
+  if (flags > (KEY_DNSSEC_OK | KEY_CHECKING_DISABLED)) return false;
+  if (wire.length < HEADER_OCTETS + questionOctets) return false;
+  let at = 0;
+  while (at < questionOctets && key.charCodeAt(at) !== 0) at += 1 + key.charCodeAt(at);
+  if (at + 1 + QUESTION_FIXED_OCTETS !== questionOctets) return false;
+  for (let index = 0; index < questionOctets; index += 1) {
+    if (wire[HEADER_OCTETS + index] !== key.charCodeAt(index)) return false;
+  }
+  return true;
+}
 
 /** Whether the key is of this very name, whatever its type. */
 export const keyHasName = (key: string, name: string): boolean =>
