@@ -112,6 +112,13 @@ function addUpstreams(registry: Registry, { upstreams }: Forwarder): void {
   );
   addGauge(
     registry,
+    'upstream_cookies',
+    '1 while the upstream speaks DNS cookies (RFC 7873).',
+    ['upstream'],
+    () => upstreams.map(({ name, cookies }): Sample => [[name], cookies?.established ? 1 : 0]),
+  );
+  addGauge(
+    registry,
     'upstream_success_ratio',
     'Smoothed share of questions answered in time.',
     ['upstream'],

@@ -11,6 +11,7 @@ import { describe } from 'vitest';
 /** Program that proves the peer is there → Debian package that brings it. */
 const PACKAGE_OF = {
   dig: 'bind9-dnsutils',
+  dnsdist: 'dnsdist',
   dnsperf: 'dnsperf',
   nsd: 'nsd',
   postfix: 'postfix',
