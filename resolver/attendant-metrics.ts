@@ -10,7 +10,17 @@ export function addAttendants(registry: Registry, attendants: Attendants): void 
   addBundles(registry, attendants);
   addGuard(registry, attendants);
   addDnsbl(registry, attendants);
-  const { queue } = attendants;
+  addUncap(registry, attendants);
+  const { queue, recovery } = attendants;
+  addGauge(registry, 'failing_names', 'Names that failed and are asked for again.', [], () => [
+    [[], recovery.watched],
+  ]);
+  addCounter(registry, 'recovery_probes', 'Questions for names that failed.', [], () => [
+    [[], recovery.probesTotal],
+  ]);
+  addCounter(registry, 'recovered_names', 'Names that failed and resolve again.', [], () => [
+    [[], recovery.recoveredTotal],
+  ]);
   addGauge(registry, 'refreshes', 'Questions that no client waits for.', ['state'], () => [
     [['waiting'], queue.waiting],
     [['under_way'], queue.underWay],
@@ -52,6 +62,26 @@ function addGuard(registry: Registry, { guard }: Attendants): void {
   addCounter(registry, 'bounce_guard_packets', 'Packets sent to confirm denials.', [], () => [
     [[], guard?.packetsTotal ?? 0],
   ]);
+}
+
+function addUncap(registry: Registry, { uncap }: Attendants): void {
+  addGauge(
+    registry,
+    'ttl_cap_seconds',
+    'Longest TTL of an upstream that cuts them.',
+    ['upstream', 'type'],
+    () => uncap.caps().map(([upstream, type, seconds]) => [[upstream, type], seconds]),
+  );
+  addCounter(registry, 'ttl_uncapped', 'Answers kept longer than a cut TTL.', [], () => [
+    [[], uncap.extendedTotal],
+  ]);
+  addCounter(
+    registry,
+    'ttl_uncap_packets_avoided',
+    'Exchanges that the names in use would have cost in that time.',
+    [],
+    () => [[[], uncap.packetsAvoidedTotal]],
+  );
 }
 
 function addDnsbl(registry: Registry, { dnsbl }: Attendants): void {

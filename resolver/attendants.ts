@@ -4,13 +4,20 @@
  * through the two functions that they are handed.
  */
 import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
+import type { TimerWheel } from '../runtime/timer-wheel.ts';
 import { Bundles } from './bundle/bundles.ts';
 import type { CacheEntry } from './cache/entry.ts';
 import type { ResolverConfig } from './config.ts';
+import type { Events } from './events.ts';
 import { BounceGuard, isDenial } from './guard/bounce-guard.ts';
 import { Dnsbl } from './guard/dnsbl.ts';
 import { PositiveMemory } from './guard/positive-memory.ts';
+import { TtlUncap } from './guard/ttl-uncap.ts';
+import { Ledger } from './ledger.ts';
+import { QueryLog } from './query-log.ts';
+import { Recovery } from './recovery.ts';
 import { type Purpose, type RefreshOwner, RefreshQueue } from './refresh.ts';
 import { LANE } from './upstream/budget.ts';
 import type { Question } from './upstream/question.ts';
@@ -23,12 +30,19 @@ const MEMORY_MS_MIN = 86_400_000;
 export interface Journey {
   readonly key: string;
   readonly question: Question;
+  readonly startedAtMs: number;
+  readonly waiters: readonly unknown[];
   doubt: { readonly reason: string; readonly question: Question } | null;
 }
 
 export interface AttendantDeps {
   readonly clock: Clock;
   readonly random: Random;
+  readonly wheel: TimerWheel;
+  readonly log: Log;
+  readonly events: Events;
+  /** Whether any upstream is up. */
+  readonly reachable: () => boolean;
   readonly peek: (key: string) => CacheEntry | undefined;
   readonly refresh: (key: string) => Question | null;
 }
@@ -38,6 +52,10 @@ export class Attendants implements RefreshOwner {
   /** null when it is switched off. */
   readonly guard: BounceGuard | null;
   readonly dnsbl: Dnsbl;
+  readonly uncap: TtlUncap;
+  readonly ledger = new Ledger();
+  readonly recovery: Recovery;
+  readonly queryLog: QueryLog;
   readonly queue = new RefreshQueue(this);
   readonly #deps: AttendantDeps;
 
@@ -55,7 +73,10 @@ export class Attendants implements RefreshOwner {
     this.guard = config.bounce_guard
       ? new BounceGuard(new PositiveMemory(memoryMs, deps.random))
       : null;
-    this.dnsbl = new Dnsbl(config.dnsbl);
+    this.dnsbl = new Dnsbl(config.dnsbl, deps.random.integer(2 ** 32));
+    this.uncap = new TtlUncap(config.uncap);
+    this.recovery = new Recovery({ ...deps, probe: (key) => this.queue.add(key, 'watch') });
+    this.queryLog = new QueryLog(config.query_log, deps.log);
   }
 
   /** A client asked for the key, and need not wait for an exchange of its own. */
@@ -84,14 +105,20 @@ export class Attendants implements RefreshOwner {
   /** The answer is about to be served. */
   onAdmitted(flight: Journey, entry: CacheEntry, previous: CacheEntry | undefined): void {
     const nowMs = this.#deps.clock.monotonicMs();
-    const { key } = flight;
+    const { key, question, startedAtMs } = flight;
+    this.ledger.countExchange(key, question.packetsSent, entry.upstream, nowMs - startedAtMs);
+    if (entry.kind === 'failure') this.recovery.onFailed(key, 'refused', flight.waiters.length > 0);
+    else this.recovery.onAnswered(key);
     this.guard?.onAdmitted(key, entry, nowMs);
     this.bundles.onAdmitted(key, entry, previous, nowMs);
     this.onFlightEnd(flight);
   }
 
-  /** There is no answer. */
-  onFailed(flight: Journey): void {
+  /** There is no answer. @param reason in words; @param remembered whether it says something of the name */
+  onFailed(flight: Journey, reason: string, remembered: boolean): void {
+    const { key, question, waiters } = flight;
+    this.ledger.countExchange(key, question.packetsSent, null, 0);
+    if (remembered) this.recovery.onFailed(key, reason, waiters.length > 0);
     if (flight.doubt !== null) {
       this.guard?.end('unconfirmed', flight.doubt.question.packetsSent);
       flight.doubt = null;

@@ -206,6 +206,16 @@ export const resolverSchema = z
       .describe(
         'A denial that contradicts what was true lately is confirmed at another upstream, or over TCP, before it is served.',
       ),
+    uncap: duration('0').describe(
+      'How long an MX or NS set that keeps coming back unchanged is kept at most, where an upstream is seen to cut all TTLs (AWS: 300 s); "0" is what the upstream says.',
+    ),
+    query_log: z
+      .int()
+      .min(0)
+      .default(0)
+      .describe(
+        'One query in so many is written to the log, at most 100 a second; 0 is none. What fronts answer is not among them.',
+      ),
     dnsbl: dnsblSchema,
     cache: cacheSchema,
   })

@@ -1,6 +1,9 @@
 /** Cached responses and questions under way, in the words of people: for the admin API and the CLI. */
+
+import { exchangeMembers } from './bundle/members.ts';
 import type { CacheEntry } from './cache/entry.ts';
 import { formatKey, parseKey } from './cache/key.ts';
+import type { LedgerLine } from './ledger.ts';
 import type { CachedResponse, Explanation, FailureMemory, UpstreamState } from './running.ts';
 import type { Service } from './service.ts';
 import type { Upstream } from './upstream/upstream.ts';
@@ -32,7 +35,7 @@ export interface ExplainSources {
 
 export function explainDomain(domain: string, sources: ExplainSources): Explanation {
   const { service, nowMs, upstreams } = sources;
-  const keys = keysOf(domain);
+  const keys = [...keysOf(domain), ...bundleKeys(domain, service)];
   return {
     domain,
     cached: keys.flatMap((key) => {
@@ -44,6 +47,7 @@ export function explainDomain(domain: string, sources: ExplainSources): Explanat
       return entry === undefined ? [] : [describeFailure(key, entry, nowMs)];
     }),
     inFlight: describeFlights(new Set(keys), sources),
+    ledger: ledgerLine(domain, service),
     upstreams: upstreams.map(describeUpstream),
   };
 }
@@ -70,6 +74,28 @@ function keysOf(domain: string): string[] {
   });
 }
 
+/** What the exchanges of a cached MX need besides: their addresses and TLSA. */
+function bundleKeys(domain: string, service: Service): string[] {
+  const name = domainKey(domain);
+  if (name === null) return [];
+  const keys = new Set<string>();
+  for (const dnssecOk of BOOLEANS) {
+    for (const cd of BOOLEANS) {
+      const mx = { name, type: TYPE.MX, class: CLASS.IN, dnssecOk, cd };
+      const key = formatKey(mx);
+      const entry = service.cacheOf(key).peek(key, 'answer');
+      if (entry?.kind !== 'answer') continue;
+      for (const member of exchangeMembers(mx, entry.wire)) keys.add(member.key);
+    }
+  }
+  return [...keys];
+}
+
+function ledgerLine(domain: string, { attendants }: Service): LedgerLine | null {
+  const name = domainKey(domain);
+  return name === null ? null : attendants.ledger.line(name);
+}
+
 /** Whole seconds; negative TTLs tell how long ago it expired. */
 export function describeEntry(key: string, entry: CacheEntry, nowMs: number): CachedResponse {
   const { name, type, dnssecOk, cd } = parseKey(key);
@@ -88,8 +114,10 @@ export function describeEntry(key: string, entry: CacheEntry, nowMs: number): Ca
 }
 
 function describeFailure(key: string, entry: CacheEntry, nowMs: number): FailureMemory {
+  const { name, type } = parseKey(key);
   return {
-    type: typeName(parseKey(key).type),
+    name: keyToText(name),
+    type: typeName(type),
     reason: entry.extendedError?.text ?? 'unknown',
     ageSeconds: Math.floor((nowMs - entry.storedAtMs) / 1000),
     ttlSeconds: Math.floor((entry.expiresAtMs - nowMs) / 1000),

@@ -14,6 +14,7 @@ import type { ResolverConfig } from './config.ts';
 import { Counters } from './counters.ts';
 import { Deadlines } from './deadlines.ts';
 import { UpstreamLoop } from './errors.ts';
+import { Events } from './events.ts';
 import { describeEntry, domainKey, explainDomain } from './explain.ts';
 import type { DatagramListener } from './listen/dgram.ts';
 import type { FrontsListener } from './listen/fronts.ts';
@@ -21,7 +22,7 @@ import { StreamListener } from './listen/tcp.ts';
 import { listenUdp, type UdpOptions } from './listen/udp.ts';
 import { createMetrics } from './metrics.ts';
 import { isOurselves, parseNameservers } from './resolv-conf.ts';
-import type { FlushScope, ResolverDeps, RunningResolver } from './running.ts';
+import type { FlushScope, ResolverDeps, RunningResolver, WarmReport } from './running.ts';
 import { Service } from './service.ts';
 import { plainUpstream, type UpstreamAddress } from './upstream/address.ts';
 import { assembleGroups } from './upstream/assemble.ts';
@@ -30,6 +31,7 @@ import { Forwarder } from './upstream/forward.ts';
 import { systemSignals } from './upstream/signals.ts';
 import type { Upstream } from './upstream/upstream.ts';
 import { upstreamSettings } from './upstream-settings.ts';
+import { warmKey } from './warm.ts';
 
 const RESOLV_CONF = '/etc/resolv.conf';
 const IPV6_WILDCARD = '::';
@@ -58,6 +60,7 @@ export async function startResolver(
   const cacheBytes = config.cache.bytes - (table?.octets ?? 0);
   const cache = new CacheStore(cacheBytes, { table, seed: random.integer(2 ** 32) });
   const counters = new Counters();
+  const events = new Events();
   const forwarder = new Forwarder({
     ...(await assembleGroups(settings, { clock, random, wheel })),
     deadlineMs: new Deadlines(config.clients, config.deadline).longestMs,
@@ -65,19 +68,36 @@ export async function startResolver(
     random,
     wheel,
     onDown: (upstream) => {
-      log.warn({ upstream: upstream.name, reason: upstream.lastFailure }, 'upstream is down');
+      const { name, lastFailure: reason } = upstream;
+      log.warn({ upstream: name, reason }, 'upstream is down');
+      events.publish({ event: 'upstream-down', upstream: name, reason });
     },
     onReturned: (upstream) => {
       log.info({ upstream: upstream.name }, 'upstream answers again');
+      events.publish({ event: 'upstream-up', upstream: upstream.name });
       // What failed for want of it shall not stay failed.
       cache.flushFailures();
     },
   });
   const { upstreams } = forwarder;
   const autoBudget = config.budget === 'auto' ? startAutoBudget(forwarder, deps) : null;
-  const service = new Service({ config, cache, counters, clock, wheel, forwarder, random });
+  const service = new Service({
+    config,
+    cache,
+    counters,
+    clock,
+    wheel,
+    forwarder,
+    random,
+    log,
+    events,
+  });
+  const { attendants } = service;
   if (table !== null) {
-    new Popularity(cache, wheel, (key) => service.attendants.onHit(key));
+    new Popularity(cache, wheel, (key, hits) => {
+      attendants.onHit(key);
+      attendants.ledger.countLookup(key, 'answer', hits);
+    });
   }
   const snapshot = openSnapshot(config, { ...deps, cache, wheel });
   const listeners: Listener[] = [];
@@ -110,8 +130,11 @@ export async function startResolver(
       [...cache.dump(limit)].map(([key, entry]) => describeEntry(key, entry, clock.monotonicMs())),
     flush: (scope) => {
       snapshot?.onFlushed();
-      return flush(cache, scope) + flush(service.attendants.dnsbl.cache, scope);
+      return flush(cache, scope) + flush(attendants.dnsbl.cache, scope);
     },
+    top: (limit, order) => attendants.ledger.top(limit, order),
+    warm: (lines) => warm(service, lines),
+    subscribe: (listener) => events.subscribe(listener),
     stop: () => (stopped ??= stop()),
   };
 }
@@ -201,6 +224,13 @@ function whyNotReady(upstreams: readonly Upstream[]): string | null {
   if (upstreams.some(({ up }) => up)) return null;
   const reasons = upstreams.map(({ name, lastFailure }) => `${name}: ${lastFailure ?? 'down'}`);
   return `no upstream answers (${reasons.join('; ')})`;
+}
+
+function warm({ attendants }: Service, lines: readonly string[]): WarmReport {
+  const keys = lines.map(warmKey);
+  const accepted = keys.filter((key) => key !== null && attendants.queue.add(key, 'warm')).length;
+  const malformed = keys.filter((key) => key === null).length;
+  return { accepted, malformed, refused: lines.length - accepted - malformed };
 }
 
 function flush(cache: CacheStore, scope: FlushScope): number {

@@ -55,6 +55,17 @@ function addServing(registry: Registry, { counters }: MetricsSources): void {
     counters.gather();
     return SOURCES.map((source) => [[source], counters.answers[source]]);
   });
+  addCounter(
+    registry,
+    'packets_avoided',
+    'Exchanges with upstreams that were not needed, by what answered in their place.',
+    ['by'],
+    () => [
+      [['cache'], counters.answers.hot + counters.answers.cache],
+      [['coalesced'], counters.answers.coalesced],
+      [['local'], counters.answers.local],
+    ],
+  );
   addCounter(registry, 'responses', 'Responses sent, by RCODE.', ['rcode'], () => {
     counters.gather();
     return [...counters.rcodes.entries()]

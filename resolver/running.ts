@@ -7,6 +7,8 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import type { Endpoint } from '../runtime/settings.ts';
+import type { EventListener } from './events.ts';
+import type { LedgerLine, LedgerOrder } from './ledger.ts';
 
 export interface ResolverDeps {
   readonly clock: Clock;
@@ -27,8 +29,22 @@ export interface RunningResolver {
   cacheDump(limit: number): readonly CachedResponse[];
   /** @returns how many entries were dropped, remembered failures included */
   flush(scope: FlushScope): number;
+  /** Domains by what they cost, the dearest first; hits of fronts are counted some seconds late. */
+  top(limit: number, order: LedgerOrder): readonly LedgerLine[];
+  /** Has lines "DOMAIN" or "NAME TYPE" asked for, in the lane of refreshes. */
+  warm(lines: readonly string[]): WarmReport;
+  /** @returns how to stop listening, or null when too many listen */
+  subscribe(listener: EventListener): (() => void) | null;
   /** Closes listeners and upstream sockets; no timer or socket is left. Idempotent. */
   stop(): Promise<void>;
+}
+
+export interface WarmReport {
+  readonly accepted: number;
+  /** Not a name, or not a type. */
+  readonly malformed: number;
+  /** No room left in the queue. */
+  readonly refused: number;
 }
 
 export type FlushScope =
@@ -56,6 +72,7 @@ export interface CachedResponse {
 }
 
 export interface FailureMemory {
+  readonly name: string;
   readonly type: string;
   /** "SERVFAIL from 192.0.2.53:53", "no upstream answered: …" */
   readonly reason: string;
@@ -86,5 +103,7 @@ export interface Explanation {
     /** "asked 192.0.2.53:53 twice", "waits for the budget of 900 packets/s" */
     readonly state: string;
   }[];
+  /** What the domain has cost since the start; null when others cost more. */
+  readonly ledger: LedgerLine | null;
   readonly upstreams: readonly UpstreamState[];
 }

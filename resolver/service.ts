@@ -7,6 +7,7 @@
  * goes to {@link Service.resolve}, which answers each query exactly once, within the deadline.
  */
 import type { Clock } from '../runtime/clock.ts';
+import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
 import { Acl } from './acl.ts';
@@ -26,6 +27,7 @@ import type { CacheStore } from './cache/store.ts';
 import type { ResolverConfig } from './config.ts';
 import type { Counters, Source, Transport } from './counters.ts';
 import { Deadlines } from './deadlines.ts';
+import type { Events } from './events.ts';
 import { answerOddQuestion, isOddQuestion } from './odd-questions.ts';
 import { refreshQuestion } from './refresh.ts';
 import { answerSpecialName } from './special-names.ts';
@@ -99,6 +101,8 @@ export interface ServiceOptions {
   readonly wheel: TimerWheel;
   readonly forwarder: Forwarder;
   readonly random: Random;
+  readonly log: Log;
+  readonly events: Events;
 }
 
 export class Service implements FlightOwner<Waiter> {
@@ -135,6 +139,10 @@ export class Service implements FlightOwner<Waiter> {
     this.attendants = new Attendants(config, {
       clock,
       random: options.random,
+      wheel,
+      log: options.log,
+      events: options.events,
+      reachable: () => forwarder.upstreams.some(({ up }) => up),
       peek: (key) => this.cacheOf(key).peek(key, 'answer'),
       refresh: (key) => this.refresh(key),
     });
@@ -186,6 +194,7 @@ export class Service implements FlightOwner<Waiter> {
     this.#how.octetsMax = transport === 'udp' ? udpLimitOctets(view) : MESSAGE_OCTETS_MAX;
     if (entry !== undefined && isFresh(entry, nowMs)) {
       this.attendants.onHit(key);
+      this.attendants.ledger.countLookup(key, 'answer');
       const octets = renderAnswer(entry, message, view, this.#how, out);
       if (transport === 'udp') cache.offer(key, entry);
       this.#count('cache', out, nowMs);
@@ -195,6 +204,7 @@ export class Service implements FlightOwner<Waiter> {
     if (failure === undefined || !isFresh(failure, nowMs)) return MISSED;
     const serveStale = entry !== undefined && isStale(entry, nowMs);
     const octets = renderAnswer(serveStale ? entry : failure, message, view, this.#how, out);
+    this.attendants.ledger.countLookup(key, serveStale ? 'stale' : 'failure');
     this.#count(serveStale ? 'stale' : 'failure', out, nowMs);
     return octets;
   }
@@ -229,7 +239,7 @@ export class Service implements FlightOwner<Waiter> {
     const dueAtMs = nowMs + this.#deadlines.of(client.address);
     const waiter: Waiter = { client, query: message.slice(), arrivedAtMs: nowMs, dueAtMs, source };
     if (stale !== null && (flight === undefined || this.#isHopeless(flight))) {
-      this.#sendEntry(stale, waiter, 'stale', nowMs);
+      this.#sendEntry(key, stale, waiter, 'stale', nowMs);
     } else if (flight === undefined || !this.inFlight.join(flight, waiter)) {
       const reason = this.attendants.dnsbl.zoneOf(key) === null ? TOO_MANY : TOO_MANY_LISTS;
       this.#sendOwn(writeError(message, view, RCODE.SERVFAIL, reason), client, 'failure', nowMs);
@@ -279,9 +289,10 @@ export class Service implements FlightOwner<Waiter> {
       return;
     }
     if (this.#doubts(flight, entry, previous, upstream)) return;
-    if (admission.verdict === 'keep') cache.set(key, entry);
-    this.attendants.onAdmitted(flight, entry, previous);
-    this.#settle(flight, entry, null);
+    const kept = this.attendants.uncap.uncapped(key, entry, previous, nowMs);
+    if (admission.verdict === 'keep') cache.set(key, kept);
+    this.attendants.onAdmitted(flight, kept, previous);
+    this.#settle(flight, kept, null);
   }
 
   /**
@@ -331,7 +342,7 @@ export class Service implements FlightOwner<Waiter> {
     const entry = this.cacheOf(flight.key).get(flight.key);
     if (entry === undefined || !isStale(entry, nowMs)) return;
     for (const waiter of this.inFlight.release(flight)) {
-      this.#sendEntry(entry, waiter, 'stale', nowMs);
+      this.#sendEntry(flight.key, entry, waiter, 'stale', nowMs);
     }
   }
 
@@ -342,7 +353,7 @@ export class Service implements FlightOwner<Waiter> {
     const { query, questionEnd } = flight.question;
     const overdue = stale ?? failureEntry(query, questionEnd, nowMs, 0, OVERDUE);
     const source = stale === null ? 'failure' : 'stale';
-    for (const waiter of waiters) this.#sendEntry(overdue, waiter, source, nowMs);
+    for (const waiter of waiters) this.#sendEntry(flight.key, overdue, waiter, source, nowMs);
   }
 
   /** Nothing can be expected of it soon enough to keep a client waiting who could have stale data. */
@@ -354,7 +365,7 @@ export class Service implements FlightOwner<Waiter> {
   /** Remembers the failure, and answers who waits with what is stale, else with SERVFAIL. */
   #settleFailure(flight: Flight<Waiter>, error: ExtendedError, remember: boolean): void {
     const nowMs = this.#clock.monotonicMs();
-    this.attendants.onFailed(flight);
+    this.attendants.onFailed(flight, error.text, remember);
     const cache = this.cacheOf(flight.key);
     const { query, questionEnd } = flight.question;
     const failure = failureEntry(query, questionEnd, nowMs, this.#limits.failureTtlMs, error);
@@ -371,12 +382,14 @@ export class Service implements FlightOwner<Waiter> {
   #settle(flight: Flight<Waiter>, entry: CacheEntry, source: Source | null): void {
     const nowMs = this.#clock.monotonicMs();
     for (const waiter of this.inFlight.release(flight)) {
-      this.#sendEntry(entry, waiter, source ?? waiter.source, nowMs);
+      this.#sendEntry(flight.key, entry, waiter, source ?? waiter.source, nowMs);
     }
   }
 
-  #sendEntry(entry: CacheEntry, waiter: Waiter, source: Source, nowMs: number): void {
+  #sendEntry(key: string, entry: CacheEntry, waiter: Waiter, source: Source, nowMs: number): void {
     const view = this.#view;
+    const outcome = source === 'stale' || source === 'failure' ? source : 'answer';
+    this.attendants.ledger.countLookup(key, outcome);
     const { query, client } = waiter;
     parseQuery(query, view);
     this.#how.nowMs = nowMs;
@@ -411,7 +424,8 @@ export class Service implements FlightOwner<Waiter> {
   }
 
   #count(source: Source, answer: Uint8Array, arrivedAtMs: number): void {
-    const elapsedMs = this.#clock.monotonicMs() - arrivedAtMs;
-    this.#counters.countAnswer(source, answer[3]! & 0x0f, elapsedMs);
+    const nowMs = this.#clock.monotonicMs();
+    this.#counters.countAnswer(source, answer[3]! & 0x0f, nowMs - arrivedAtMs);
+    this.attendants.queryLog.note(answer, source, nowMs - arrivedAtMs, nowMs);
   }
 }

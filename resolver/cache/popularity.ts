@@ -11,11 +11,11 @@ const USED_MAX = 4_096;
 export class Popularity implements AlarmOwner {
   readonly #cache: CacheStore;
   readonly #wheel: TimerWheel;
-  readonly #onUsed: (key: string) => void;
+  readonly #onUsed: (key: string, hits: number) => void;
   readonly #alarm = new Alarm(this, 0);
 
   /** Works until the wheel is stopped. @param onUsed told of keys that fronts answered of late */
-  constructor(cache: CacheStore, wheel: TimerWheel, onUsed: (key: string) => void) {
+  constructor(cache: CacheStore, wheel: TimerWheel, onUsed: (key: string, hits: number) => void) {
     this.#cache = cache;
     this.#wheel = wheel;
     this.#onUsed = onUsed;

@@ -82,13 +82,14 @@ export class CacheStore {
    *
    * @param turns   calls until every answer was looked at
    * @param usedMax answers at most each time
-   * @param onUsed  told of each
+   * @param onUsed  told of each, and how often: all calls together tell of each hit once
    */
-  noteHits(turns: number, usedMax: number, onUsed: (key: string) => void): void {
+  noteHits(turns: number, usedMax: number, onUsed: (key: string, hits: number) => void): void {
     const table = this.#table;
     table?.sweep(Math.ceil(table.slotCount / turns), usedMax, (key, hits) => {
       this.addHits(key, hits);
-      onUsed(key);
+      // The table keeps half of its count for the next time.
+      onUsed(key, hits - (hits >>> 1));
     });
   }
 

@@ -38,8 +38,9 @@ export class Dnsbl {
   readonly #inFlightMax: number;
   #inFlight = 0;
 
-  constructor({ zones, bytes, in_flight }: DnsblLimits) {
-    this.cache = new CacheStore(bytes);
+  /** @param seed 32 secret bits, for the cache */
+  constructor({ zones, bytes, in_flight }: DnsblLimits, seed: number) {
+    this.cache = new CacheStore(bytes, { seed });
     this.#inFlightMax = in_flight;
     this.#zones = new Set(
       zones.map(({ name }) => nameKey(name, 0)).filter((key) => typeof key === 'string'),

@@ -5,11 +5,19 @@ import type { RunningResolver } from '../../resolver/running.ts';
 import type { Log } from '../../runtime/log.ts';
 import { formatEndpoint, type Network } from '../../runtime/settings.ts';
 import { VERSION } from '../version.ts';
+import { streamEvents } from './event-stream.ts';
 import { Figures } from './figures.ts';
 import { createAdminServer, guarded, validated } from './server.ts';
 
 const DUMP_LIMIT_MAX = 10_000;
 const DUMP_LIMIT_DEFAULT = 100;
+const TOP_LIMIT_MAX = 1_024;
+const TOP_LIMIT_DEFAULT = 20;
+/** Of one request; a file is sent in several. */
+const WARM_LINES_MAX = 1_000;
+/** A name of 255 octets, each perhaps escaped, and a type. */
+const WARM_LINE_CHARACTERS_MAX = 1_100;
+const WARM_BODY_OCTETS_MAX = 1_048_576;
 
 /** Hosts, and the underscored names of SRV, DKIM and MTA-STS; A-labels for others. */
 export const domainSchema = z
@@ -34,6 +42,15 @@ const flushSchema = z.union(
   ],
   'write {"name": "example.net"}, {"suffix": "example.net"} or {"all": true}',
 );
+
+const topSchema = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(TOP_LIMIT_MAX).default(TOP_LIMIT_DEFAULT),
+  by: z.enum(['lookups', 'packets', 'failures', 'stale']).default('lookups'),
+});
+
+const warmSchema = z.strictObject({
+  lines: z.array(z.string().max(WARM_LINE_CHARACTERS_MAX)).max(WARM_LINES_MAX),
+});
 
 /** What a program's admin server is handed besides the program. */
 export interface AdminContext {
@@ -60,6 +77,14 @@ export function createResolverAdmin(
     });
     scope.get('/v1/cache', async ({ query }) => {
       return { responses: resolver.cacheDump(validated(dumpSchema, query).limit) };
+    });
+    scope.get('/v1/top', async ({ query }) => {
+      const { limit, by } = validated(topSchema, query);
+      return { domains: resolver.top(limit, by) };
+    });
+    scope.get('/v1/events', (request, reply) => streamEvents(resolver, request, reply));
+    scope.post('/v1/cache/warm', { bodyLimit: WARM_BODY_OCTETS_MAX }, async ({ body }) => {
+      return resolver.warm(validated(warmSchema, body).lines);
     });
     scope.post('/v1/cache/flush', async ({ body }) => {
       return { dropped: resolver.flush(validated(flushSchema, body)) };

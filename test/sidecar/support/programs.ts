@@ -1,12 +1,25 @@
 /** Programs that only remember what they were asked, for tests of what stands in front of them. */
 import { Counter, Registry } from 'prom-client';
 import type { QueueRequest, RunningMta, WaitingRecipient } from '../../../mta/running.ts';
+import type { EventListener } from '../../../resolver/events.ts';
+import type { LedgerLine } from '../../../resolver/ledger.ts';
 import type { FlushScope, RunningResolver } from '../../../resolver/running.ts';
 import { silentLog } from '../../../runtime/log.ts';
 import { parseNetwork } from '../../../runtime/settings.ts';
 import type { MtaAdminContext } from '../../../sidecar/admin/mta.ts';
 
 export const SCRIPT = '<script>alert(1)</script>';
+
+const LEDGER_LINE: LedgerLine = {
+  domain: `${SCRIPT}.example.`,
+  lookups: 5,
+  lookupsOver: 0,
+  packets: 2,
+  failures: 0,
+  stale: 0,
+  upstream: '192.0.2.53:53',
+  rttMs: 1.5,
+};
 
 export const WAITING: WaitingRecipient = {
   id: '1hzk3v8q2m0.0',
@@ -29,6 +42,8 @@ export const CONTEXT: MtaAdminContext = {
 
 export interface FakeResolver extends RunningResolver {
   readonly flushed: FlushScope[];
+  readonly warmed: string[];
+  readonly listeners: Set<EventListener>;
   unready: string | null;
 }
 
@@ -46,11 +61,29 @@ export function fakeResolver(): FakeResolver {
     endpoints: [{ address: '127.0.0.1', port: 5335 }],
     metrics,
     flushed: [],
+    warmed: [],
+    listeners: new Set(),
+    top: (limit, order) => [{ ...LEDGER_LINE, [order]: 9 }].slice(0, limit),
+    warm(lines) {
+      this.warmed.push(...lines);
+      return { accepted: lines.length, malformed: 0, refused: 0 };
+    },
+    subscribe(listener) {
+      this.listeners.add(listener);
+      return () => this.listeners.delete(listener);
+    },
     unready: null,
     ready() {
       return this.unready;
     },
-    explain: (domain) => ({ domain, cached: [], failures: [], inFlight: [], upstreams: [] }),
+    explain: (domain) => ({
+      domain,
+      cached: [],
+      failures: [],
+      inFlight: [],
+      ledger: null,
+      upstreams: [],
+    }),
     cacheDump: (limit) =>
       Array.from({ length: Math.min(limit, 2) }, (_, index) => ({
         name: `${SCRIPT}${index}.example.`,
