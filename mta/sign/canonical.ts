@@ -17,10 +17,9 @@ const SPACE = 0x20;
 const COLON = 0x3a;
 
 const CRLF = Buffer.from('\r\n');
-const TWO_SPACES = Buffer.from('  ');
-const SPACE_CR = Buffer.from(' \r');
 /** Rewritten at a time, so that memory does not grow with the body. */
 const CHUNK_OCTETS = 65_536;
+const chunk = Buffer.allocUnsafeSlow(CHUNK_OCTETS);
 
 /**
  * @param body what follows the empty line; borrowed
@@ -43,37 +42,38 @@ function relaxedBodyHash(body: Buffer): string {
   while (end > 0 && isWhiteSpaceOrBreak(body[end - 1]!)) end -= 1;
   if (end === 0) return hash('sha256', '', 'base64');
   const text = body.subarray(0, end);
-  if (!text.includes(TAB) && !text.includes(TWO_SPACES) && !text.includes(SPACE_CR)) {
-    return withCrlf(body, end);
-  }
-  if (text.length <= CHUNK_OCTETS) {
-    const relaxed = Buffer.allocUnsafe(text.length + 2);
-    let length = collapse(text, 0, text.length, relaxed, 0);
-    relaxed[length++] = CR;
-    relaxed[length++] = LF;
-    return hash('sha256', relaxed.subarray(0, length), 'base64');
-  }
-  return relaxedInChunks(text);
-}
-
-function relaxedInChunks(text: Buffer): string {
-  const digest = createHash('sha256');
-  const relaxed = Buffer.allocUnsafe(CHUNK_OCTETS);
-  for (let at = 0; at < text.length; ) {
-    let end = Math.min(at + CHUNK_OCTETS, text.length);
-    // A chunk ends before white space, so that no run of it is seen in two parts; the text ends with none.
-    while (end < text.length && end > at && isWhiteSpace(text[end - 1]!)) end -= 1;
-    if (end === at) {
-      // More white space than a chunk holds: one space, or none at the end of a line.
-      end = at + CHUNK_OCTETS;
-      while (isWhiteSpace(text[end]!)) end += 1;
-      if (text[end] !== CR) digest.update(' ');
-    } else {
-      digest.update(relaxed.subarray(0, collapse(text, at, end, relaxed, 0)));
-    }
-    at = end;
+  const change = firstChange(text);
+  if (change === end) return withCrlf(body, end);
+  const digest = createHash('sha256').update(text.subarray(0, change));
+  for (let at = change; at < end; ) {
+    const chunkEnd = endOfChunk(text, at);
+    digest.update(chunk.subarray(0, collapse(text, at, chunkEnd)));
+    at = chunkEnd;
   }
   return digest.update(CRLF).digest('base64');
+}
+
+/** Where a run of white space begins that is not one space within a line; the length when there is none. */
+function firstChange(text: Buffer): number {
+  for (let at = 0; at < text.length; at += 1) {
+    const octet = text[at]!;
+    if (octet > SPACE) continue;
+    if (octet === TAB) return at;
+    if (octet !== SPACE) continue;
+    const next = text[at + 1];
+    if (next === SPACE || next === TAB || next === CR) return at;
+  }
+  return text.length;
+}
+
+/** A chunk ends before white space or with the whole of it, so that no run of it is seen in two parts. */
+function endOfChunk(text: Buffer, start: number): number {
+  if (text.length - start <= CHUNK_OCTETS) return text.length;
+  let end = start + CHUNK_OCTETS;
+  while (end > start && isWhiteSpace(text[end - 1]!)) end -= 1;
+  // The text ends with none, so this ends too.
+  if (end === start) while (isWhiteSpace(text[end]!)) end += 1;
+  return end;
 }
 
 /** @returns the hash of what precedes `end`, and CRLF */
@@ -84,20 +84,22 @@ function withCrlf(body: Buffer, end: number): string {
   return createHash('sha256').update(body.subarray(0, end)).update(CRLF).digest('base64');
 }
 
-/** Copies, with runs of white space made one space, and none before a CR or at the end. @returns the new length */
-function collapse(from: Buffer, start: number, end: number, to: Buffer, length: number): number {
-  let at = length;
-  let pending = false;
-  for (let index = start; index < end; index += 1) {
-    const octet = from[index]!;
-    if (octet === SPACE || octet === TAB) pending = true;
-    else {
-      if (pending && octet !== CR) to[at++] = SPACE;
-      pending = false;
-      to[at++] = octet;
+/** Copies into the chunk, with runs of white space made one space, and none before a CR. @returns octets written */
+function collapse(text: Buffer, start: number, end: number): number {
+  let to = 0;
+  for (let at = start; at < end; ) {
+    const octet = text[at]!;
+    if (octet === SPACE || octet === TAB) {
+      do at += 1;
+      while (at < end && isWhiteSpace(text[at]!));
+      // The octet behind the run may be that of the next chunk.
+      if (text[at] !== CR) chunk[to++] = SPACE;
+    } else {
+      chunk[to++] = octet;
+      at += 1;
     }
   }
-  return at;
+  return to;
 }
 
 const isWhiteSpace = (octet: number): boolean => octet === SPACE || octet === TAB;

@@ -14,6 +14,7 @@ const PACKAGE_OF = {
   dnsdist: 'dnsdist',
   dnsperf: 'dnsperf',
   nsd: 'nsd',
+  opendkim: 'opendkim',
   postfix: 'postfix',
   python3: 'python3',
   'smtp-sink': 'postfix',
