@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { duration, endpoint, network } from '../runtime/settings.ts';
 import { domainName, selectorName } from './sign/names.ts';
 
+/** How an API key stands in the configuration. */
+export const KEY_DIGEST = /^sha256:[0-9a-f]{64}$/;
 export const MTA_SMTP_PORT = 2525;
 export const MTA_HTTP_PORT = 8025;
 const RESOLVER_PORT = 5335;
@@ -105,6 +107,23 @@ export const mtaSchema = z
       .record(z.string(), z.string())
       .default({})
       .describe('Users who may inject with AUTH PLAIN or LOGIN or HTTP Basic: name = "password".'),
+    keys: z
+      .record(z.string(), z.string().regex(KEY_DIGEST, 'is not "sha256:" and 64 hex digits'))
+      .default({})
+      .describe(
+        'API keys of HTTP clients: name = "sha256:…", the digest of the key (`printf %s "$KEY" | sha256sum`). Mail under a key is of the tenant of that name.',
+      ),
+    key_rate: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .default(0)
+      .describe(
+        'Recipients a second that one API key may name; beyond it clients get 429. 0: any.',
+      ),
+    idempotency_age: duration('1d').describe(
+      'So long a repeated Idempotency-Key yields the message of the first time, not another.',
+    ),
     tls_certificate: z
       .string()
       .default('')
@@ -123,12 +142,33 @@ export const mtaSchema = z
       .default(1000)
       .describe('Recipients of one message at most.'),
     smtp_clients: z.int().min(1).max(10_000).default(500).describe('SMTP connections at once.'),
+    smtp_clients_per_address: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(50)
+      .describe(
+        'SMTP connections at once from one address outside `allow`; for IPv6, from one /64 network.',
+      ),
+    smtp_trusted: z
+      .array(network())
+      .default([])
+      .describe('SMTP clients that may speak for others with XCLIENT, such as a filter in front.'),
+    tls_timeout: duration('20s').describe('TLS handshake of an SMTP client.'),
     intake_bytes: z
       .int()
       .min(1_048_576)
       .default(268_435_456)
       .describe(
         'Content held in memory while it is being taken; beyond it clients get 452 or 503.',
+      ),
+    queue_recipients: z
+      .int()
+      .min(1)
+      .max(100_000_000)
+      .default(10_000_000)
+      .describe(
+        'Recipients that may wait in the spool; intake slows from four fifths of it on, and beyond it clients get 452 or 503.',
       ),
     spool_reserve: z
       .int()

@@ -17,6 +17,7 @@ export const REFUSALS = [
   'spool',
   'signing',
   'clients',
+  'rate',
   'internal',
 ] as const;
 export type Refusal = (typeof REFUSALS)[number];

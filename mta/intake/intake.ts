@@ -10,6 +10,7 @@ import type { Random } from '../../runtime/random.ts';
 import type { MtaConfig } from '../config.ts';
 import type { MessageId, Submission } from '../envelope.ts';
 import { type Mailbox, toRecipient } from './address.ts';
+import { ApiKeys } from './api-keys.ts';
 import { ByteBound, type Collector } from './collector.ts';
 import { type ContentFault, inspect } from './content.ts';
 import { createCounters, type IntakeCounters, type Refusal } from './counters.ts';
@@ -18,7 +19,21 @@ import { dateField, messageIdField, receivedField, type Trace } from './received
 
 export type IntakeSettings = Pick<
   MtaConfig,
-  'hostname' | 'allow' | 'users' | 'message_bytes' | 'recipients' | 'smtp_clients' | 'intake_bytes'
+  | 'hostname'
+  | 'allow'
+  | 'users'
+  | 'keys'
+  | 'key_rate'
+  | 'idempotency_age'
+  | 'max_age'
+  | 'message_bytes'
+  | 'recipients'
+  | 'smtp_clients'
+  | 'smtp_clients_per_address'
+  | 'smtp_trusted'
+  | 'tls_timeout'
+  | 'intake_bytes'
+  | 'queue_recipients'
 >;
 
 export interface IntakeDeps {
@@ -28,6 +43,12 @@ export interface IntakeDeps {
   readonly random: Random;
   readonly log: Log;
 }
+
+/** How a message is to be treated, where the client says so. */
+export type SubmissionOptions = Pick<
+  Submission,
+  'priority' | 'tenant' | 'campaign' | 'notBeforeMs' | 'extra' | 'once'
+>;
 
 /** A message whose content has been read and not yet been looked at. */
 export interface Draft {
@@ -40,6 +61,7 @@ export interface Draft {
   readonly trace: Trace;
   /** {@link Submission.origin} */
   readonly origin: string;
+  readonly options?: SubmissionOptions;
 }
 
 export class Intake {
@@ -49,6 +71,7 @@ export class Intake {
   readonly log: Log;
   readonly counters: IntakeCounters = createCounters();
   readonly credentials: Credentials;
+  readonly apiKeys: ApiKeys;
   /** Content being taken, at most `intake_bytes`. */
   readonly held: ByteBound;
   /** Set on shutdown: nothing new is begun. */
@@ -63,6 +86,7 @@ export class Intake {
     this.log = deps.log;
     this.#accept = deps.accept;
     this.credentials = new Credentials(settings.users);
+    this.apiKeys = new ApiKeys(settings.keys, settings.key_rate, deps.clock);
     this.held = new ByteBound('intake_bytes', settings.intake_bytes);
   }
 
@@ -105,6 +129,7 @@ export class Intake {
       headroom: content.start,
       receivedAtMs,
       origin: draft.origin,
+      ...draft.options,
     };
   }
 

@@ -8,10 +8,12 @@ export type ProblemCode =
   | 'bad_content'
   | 'busy'
   | 'forbidden'
+  | 'idempotency_conflict'
   | 'internal'
   | 'invalid_body'
   | 'invalid_field'
   | 'not_signed'
+  | 'rate_limited'
   | 'shutting_down'
   | 'spool_unavailable'
   | 'too_large'
@@ -29,10 +31,12 @@ const REASON: Readonly<Record<ProblemCode, Refusal>> = {
   bad_content: 'header',
   busy: 'busy',
   forbidden: 'relay',
+  idempotency_conflict: 'syntax',
   internal: 'internal',
   invalid_body: 'syntax',
   invalid_field: 'syntax',
   not_signed: 'signing',
+  rate_limited: 'rate',
   shutting_down: 'busy',
   spool_unavailable: 'spool',
   too_large: 'size',
