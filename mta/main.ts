@@ -33,6 +33,9 @@ import { createClientContext, TicketCache } from './smtp/tickets.ts';
 import type { QueuedRecipient, Spool } from './spool/spool.ts';
 import { openSqliteSpool } from './spool/sqlite-engine.ts';
 
+/** How often intake learns how much waits; between, it adds what it takes. */
+const PRESSURE_MS = 1_000;
+
 /** @throws the system's error when an address cannot be bound or a TLS file cannot be read */
 export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<RunningMta> {
   const hostname = settings.hostname === '' ? systemHostname() : settings.hostname;
@@ -80,6 +83,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     const startedAtMs = clock.wallMs();
     const endpoints = await door.listen(config.smtp);
     delivery.start();
+    measurePressure();
     let stopped: Promise<void> | null = null;
     return {
       endpoints,
@@ -109,6 +113,15 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
       resume: () => delivery.resume(),
       stop: () => (stopped ??= stop()),
     };
+  }
+
+  /** Tells intake how much waits, for as long as we run. */
+  function measurePressure(): void {
+    clock.after(PRESSURE_MS, () => {
+      if (intake.draining) return;
+      void counts(spool).then(({ queued, leased }) => intake.pressure.noteQueued(queued + leased));
+      measurePressure();
+    });
   }
 
   async function status(startedAtMs: number): Promise<MtaStatus> {

@@ -86,11 +86,14 @@ export function parsePath(path: string): Mailbox | AddressFault {
   return parseMailbox(path.charCodeAt(0) === 0x40 ? path.replace(SOURCE_ROUTE, '') : path);
 }
 
-export const toRecipient = (mailbox: Mailbox, index: number): Recipient => ({
-  index,
-  address: mailbox.address,
-  domain: mailbox.domain,
-});
+/** A mailbox that mail is to go to. */
+export interface Forward extends Mailbox {
+  /** {@link Recipient.extra} */
+  readonly extra?: string | undefined;
+}
+
+export const toRecipient = ({ address, domain, extra }: Forward, index: number): Recipient =>
+  extra === undefined ? { index, address, domain } : { index, address, domain, extra };
 
 /** @returns {@link Recipient.domain}, or why there is none */
 function routingDomain(text: string): string | AddressFault {

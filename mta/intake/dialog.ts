@@ -6,14 +6,17 @@
  * - No reply quotes what the client sent, so nothing can be injected into one.
  */
 import { isIPv4 } from 'node:net';
-import { type Mailbox, parsePath } from './address.ts';
+import { type MessageExtra, type RecipientExtra, writeExtra } from '../extra.ts';
+import { type Forward, type Mailbox, parsePath } from './address.ts';
 import { Collector } from './collector.ts';
 import { type PathCommand, parseCommand, parsePathCommand } from './command.ts';
 import type { Refusal } from './counters.ts';
 import { decodeBase64, parsePlain } from './credentials.ts';
+import { readMailDsn, readRcptDsn } from './dsn-parameters.ts';
 import type { Draft, Intake } from './intake.ts';
 import type { Protocol } from './received.ts';
 import { busyReply, type Refused } from './replies.ts';
+import { parseXclient, XCLIENT_OFFER } from './xclient.ts';
 
 /** Errors between two messages taken after which a client is sent away; a legitimate one stays far below. */
 export const ERRORS_MAX = 20;
@@ -33,13 +36,16 @@ interface Transaction {
   readonly utf8: boolean;
   /** SIZE as announced, 0 when it was not. */
   readonly octets: number;
-  readonly recipients: Mailbox[];
+  readonly recipients: Forward[];
+  /** RET and ENVID. */
+  readonly dsn: MessageExtra;
 }
 
 const say = (reply: string): Step => ({ reply, next: 'command' });
 const OK = say('250 2.0.0 OK');
 const MAIL_OK = say('250 2.1.0 OK');
 const RCPT_OK = say('250 2.1.5 OK');
+const NO_DSN: RecipientExtra = {};
 const SEND_DATA: Step = { reply: '354 end with <CR><LF>.<CR><LF>', next: 'content' };
 const BYE: Step = { reply: '221 2.0.0 bye', next: 'close' };
 const SECURE: Step = { reply: '220 2.0.0 ready to start TLS', next: 'secure' };
@@ -48,10 +54,12 @@ const CONTROL = /[\x00-\x1f\x7f]/;
 export class Dialog {
   readonly #intake: Intake;
   /** Numeric, as the socket reports it. */
-  readonly #address: string;
+  #address: string;
   /** A certificate is at hand. */
   readonly #tls: boolean;
-  readonly #allowed: boolean;
+  #allowed: boolean;
+  /** It may say XCLIENT, whoever it last spoke for. */
+  readonly #trusted: boolean;
   #secure = false;
   #helo = '';
   #extended = false;
@@ -69,6 +77,7 @@ export class Dialog {
     this.#address = address;
     this.#tls = tls;
     this.#allowed = intake.allows(address);
+    this.#trusted = intake.settings.smtp_trusted.some((network) => network.contains(address));
   }
 
   get inTransaction(): boolean {
@@ -76,7 +85,7 @@ export class Dialog {
   }
 
   greet(): Step {
-    if (!this.#allowed && !this.#intake.credentials.any) {
+    if (!this.#allowed && !this.#trusted && !this.#intake.credentials.any) {
       this.#intake.refuse('relay');
       return {
         reply: `554 5.7.1 ${this.#intake.settings.hostname} takes no mail from your address`,
@@ -109,7 +118,8 @@ export class Dialog {
 
   /** The finished message; the transaction ends with reset(). */
   draft(): Draft {
-    const { reversePath, recipients, utf8 } = this.#transaction!;
+    const { reversePath, recipients, utf8, dsn } = this.#transaction!;
+    const extra = writeExtra(dsn);
     return {
       door: 'smtp',
       reversePath,
@@ -118,6 +128,7 @@ export class Dialog {
       mayUseUtf8: utf8,
       trace: { protocol: this.#protocol(utf8), helo: this.#helo, address: this.#address },
       origin: `smtp ${this.#address}`,
+      ...(extra === undefined ? {} : { options: { extra } }),
     };
   }
 
@@ -158,6 +169,8 @@ export class Dialog {
         return this.#onStartTls(argument);
       case 'AUTH':
         return this.#onAuth(argument);
+      case 'XCLIENT':
+        return this.#onXclient(argument);
       case 'VRFY':
         return say('252 2.5.0 not verified here; send mail and see');
       case 'HELP':
@@ -176,7 +189,8 @@ export class Dialog {
     this.#extended = verb === 'EHLO';
     const { hostname, message_bytes } = this.#intake.settings;
     if (verb === 'HELO') return say(`250 ${hostname}`);
-    const offers = [hostname, 'PIPELINING', `SIZE ${message_bytes}`, '8BITMIME', 'SMTPUTF8'];
+    const offers = [hostname, 'PIPELINING', `SIZE ${message_bytes}`, '8BITMIME', 'SMTPUTF8', 'DSN'];
+    if (this.#trusted) offers.push(XCLIENT_OFFER);
     if (this.#tls && !this.#secure) offers.push('STARTTLS');
     if (this.#mayAuthenticate()) offers.push('AUTH PLAIN LOGIN');
     offers.push('ENHANCEDSTATUSCODES');
@@ -207,7 +221,9 @@ export class Dialog {
     return MAIL_OK;
   }
 
-  #readMailParameters({ parameters }: PathCommand): { utf8: boolean; octets: number } | Refused {
+  #readMailParameters({
+    parameters,
+  }: PathCommand): Pick<Transaction, 'utf8' | 'octets' | 'dsn'> | Refused {
     let utf8 = false;
     let octets = 0;
     for (const [name, value] of parameters) {
@@ -218,10 +234,15 @@ export class Dialog {
       else if (name === 'BODY' && /^(7BIT|8BITMIME)$/i.test(value)) continue;
       // RFC 4954 §5: must be understood where AUTH is offered; we vouch for no one, so it goes no further.
       else if (name === 'AUTH' && value !== '') continue;
+      else if (name === 'RET' || name === 'ENVID') continue;
       else if (name === 'SIZE' || name === 'SMTPUTF8' || name === 'BODY' || name === 'AUTH') {
         return { reason: 'syntax', reply: `501 5.5.4 bad value of ${name}` };
       } else return { reason: 'syntax', reply: '555 5.5.4 MAIL parameter not recognized' };
     }
+    const dsn = readMailDsn(parameters);
+    if (dsn === null) return { reason: 'syntax', reply: '501 5.5.4 bad value of RET or ENVID' };
+    const bound = this.#intake.pressure.reached();
+    if (bound !== null) return busyReply(bound);
     const { message_bytes } = this.#intake.settings;
     if (octets > message_bytes) {
       return {
@@ -231,7 +252,7 @@ export class Dialog {
     }
     const { held } = this.#intake;
     if (octets > held.max - held.held) return busyReply(held.name);
-    return { utf8, octets };
+    return { utf8, octets, dsn };
   }
 
   #onRcpt(argument: string): Step {
@@ -247,8 +268,12 @@ export class Dialog {
     const command = parsePathCommand(argument, 'TO');
     if (command === null)
       return this.#refuse('syntax', '501 5.5.4 write RCPT TO:<local-part@domain>');
-    if (command.parameters.size > 0)
-      return this.#refuse('syntax', '555 5.5.4 RCPT parameter not recognized');
+    for (const name of command.parameters.keys()) {
+      if (name !== 'NOTIFY' && name !== 'ORCPT')
+        return this.#refuse('syntax', '555 5.5.4 RCPT parameter not recognized');
+    }
+    const dsn = command.parameters.size === 0 ? NO_DSN : readRcptDsn(command.parameters);
+    if (dsn === null) return this.#refuse('syntax', '501 5.5.4 bad value of NOTIFY or ORCPT');
     if (command.path.toLowerCase() === 'postmaster') {
       // RFC 5321 §4.5.1 asks it of hosts that receive mail; this one has no mailboxes, only a way out.
       return this.#refuse(
@@ -260,7 +285,8 @@ export class Dialog {
     if (mailbox.fault !== null) return this.#refuse('address', `501 5.1.3 ${mailbox.text}`);
     if (!mailbox.ascii && !transaction.utf8)
       return this.#refuse('address', '553 5.6.7 address needs SMTPUTF8');
-    transaction.recipients.push(mailbox);
+    const extra = writeExtra(dsn);
+    transaction.recipients.push(extra === undefined ? mailbox : { ...mailbox, extra });
     return RCPT_OK;
   }
 
@@ -274,6 +300,21 @@ export class Dialog {
     this.reset();
     const { reason, reply } = busyReply(this.#intake.held.name);
     return this.#refuse(reason, reply);
+  }
+
+  /** What follows is said by the client that the peer names; the session begins anew. */
+  #onXclient(argument: string): Step {
+    if (!this.#trusted) return this.#refuse('relay', '550 5.7.0 not from your address');
+    if (this.#transaction !== null) return this.#refuse('syntax', '503 5.5.1 not now');
+    const client = parseXclient(argument);
+    if (client === null) return this.#refuse('syntax', '501 5.5.4 bad XCLIENT attribute');
+    if (client.address !== null) {
+      this.#address = client.address;
+      this.#allowed = this.#intake.allows(client.address);
+    }
+    this.#authenticated = client.login !== null;
+    this.#helo = client.helo ?? '';
+    return say(`220 ${this.#intake.settings.hostname} ESMTP Postilion`);
   }
 
   #onStartTls(argument: string): Step {

@@ -9,12 +9,14 @@ import type { Log } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { MtaConfig } from '../config.ts';
 import type { MessageId, Submission } from '../envelope.ts';
-import { type Mailbox, toRecipient } from './address.ts';
+import { IntakeBusy } from '../errors.ts';
+import { type Forward, type Mailbox, toRecipient } from './address.ts';
 import { ApiKeys } from './api-keys.ts';
 import { ByteBound, type Collector } from './collector.ts';
 import { type ContentFault, inspect } from './content.ts';
 import { createCounters, type IntakeCounters, type Refusal } from './counters.ts';
 import { Credentials } from './credentials.ts';
+import { Pressure } from './pressure.ts';
 import { dateField, messageIdField, receivedField, type Trace } from './received.ts';
 
 export type IntakeSettings = Pick<
@@ -54,7 +56,7 @@ export type SubmissionOptions = Pick<
 export interface Draft {
   readonly door: 'smtp' | 'http';
   readonly reversePath: Mailbox | null;
-  readonly recipients: readonly Mailbox[];
+  readonly recipients: readonly Forward[];
   readonly content: Collector;
   /** SMTP: the client said SMTPUTF8. HTTP needs no leave. */
   readonly mayUseUtf8: boolean;
@@ -74,6 +76,7 @@ export class Intake {
   readonly apiKeys: ApiKeys;
   /** Content being taken, at most `intake_bytes`. */
   readonly held: ByteBound;
+  readonly pressure: Pressure;
   /** Set on shutdown: nothing new is begun. */
   draining = false;
   readonly #accept: IntakeDeps['accept'];
@@ -88,6 +91,7 @@ export class Intake {
     this.credentials = new Credentials(settings.users);
     this.apiKeys = new ApiKeys(settings.keys, settings.key_rate, deps.clock);
     this.held = new ByteBound('intake_bytes', settings.intake_bytes);
+    this.pressure = new Pressure(this.held, settings.queue_recipients);
   }
 
   /** Whether a client at this address needs no authentication. */
@@ -135,7 +139,12 @@ export class Intake {
 
   /** @returns the id of the message, durable by then; rejects as {@link IntakeDeps.accept} does */
   async submit(submission: Submission, door: Draft['door']): Promise<MessageId> {
+    const bound = this.pressure.reached();
+    if (bound !== null) throw new IntakeBusy(bound, 'too much mail waits');
+    const pauseMs = this.pressure.pauseMs();
+    if (pauseMs > 0) await new Promise<void>((resolve) => this.clock.after(pauseMs, resolve));
     const id = await this.#accept(submission);
+    this.pressure.joined(submission.envelope.recipients.length);
     this.counters.accepted[door] += 1;
     this.counters.recipients += submission.envelope.recipients.length;
     this.counters.octets += submission.content.length;

@@ -89,7 +89,7 @@ export class Session {
     if (this.#phase === 'closing') {
       if (idleMs >= CLOSE_TIMEOUT_MS) this.#socket.destroy();
     } else if (this.#phase === 'securing') {
-      if (idleMs >= IDLE_TIMEOUT_MS) this.#socket.destroy();
+      if (idleMs >= this.#host.intake.settings.tls_timeout) this.#socket.destroy();
     } else if (idleMs >= IDLE_TIMEOUT_MS) this.#sendAway('421 4.4.2 waited too long for you');
     else if (
       this.#transactionAtMs !== null &&

@@ -9,6 +9,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import type { Timer } from '../../runtime/clock.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
+import { ClientCount, clientOf } from './client-count.ts';
 import type { Intake } from './intake.ts';
 import { Session, type SessionHost } from './session.ts';
 
@@ -20,7 +21,9 @@ const BACKLOG = 4096;
 export class SmtpDoor implements SessionHost {
   readonly intake: Intake;
   readonly secureContext: SecureContext | null;
-  readonly #sessions = new Set<Session>();
+  /** Each with the client that it counts for, or null. */
+  readonly #sessions = new Map<Session, string | null>();
+  readonly #strangers = new ClientCount();
   readonly #servers: Server[] = [];
   #sweep: Timer | null = null;
   /** Called when the last session has ended, once we are stopping. */
@@ -55,10 +58,10 @@ export class SmtpDoor implements SessionHost {
   async stop(withinMs: number): Promise<void> {
     this.intake.draining = true;
     for (const server of this.#servers.splice(0)) server.close();
-    for (const session of this.#sessions) session.drain();
+    for (const session of this.#sessions.keys()) session.drain();
     if (this.#sessions.size > 0) {
       const cut = this.intake.clock.after(withinMs, () => {
-        for (const session of this.#sessions) session.destroy();
+        for (const session of this.#sessions.keys()) session.destroy();
       });
       await new Promise<void>((resolve) => {
         const previous = this.#onEmpty;
@@ -74,6 +77,8 @@ export class SmtpDoor implements SessionHost {
   }
 
   onSessionEnd(session: Session): void {
+    const client = this.#sessions.get(session) ?? null;
+    if (client !== null) this.#strangers.leave(client);
     this.#sessions.delete(session);
     this.intake.counters.clients = this.#sessions.size;
     if (this.#sessions.size === 0) this.#onEmpty?.();
@@ -100,20 +105,31 @@ export class SmtpDoor implements SessionHost {
   #admit(socket: Socket): void {
     const { counters, settings } = this.intake;
     if (this.#sessions.size >= settings.smtp_clients) {
-      this.intake.refuse('clients');
-      socket.on('error', () => undefined);
-      socket.end(`421 4.3.2 too many connections (bound smtp_clients)\r\n`, () => socket.destroy());
+      this.#turnAway(socket, 'smtp_clients');
+      return;
+    }
+    const address = socket.remoteAddress ?? '';
+    // Our own clients share the whole; of strangers each has a part.
+    const client = this.intake.allows(address) ? null : clientOf(address);
+    if (client !== null && !this.#strangers.enter(client, settings.smtp_clients_per_address)) {
+      this.#turnAway(socket, 'smtp_clients_per_address');
       return;
     }
     counters.connections += 1;
-    this.#sessions.add(new Session(this, socket));
+    this.#sessions.set(new Session(this, socket), client);
     counters.clients = this.#sessions.size;
+  }
+
+  #turnAway(socket: Socket, bound: string): void {
+    this.intake.refuse('clients');
+    socket.on('error', () => undefined);
+    socket.end(`421 4.3.2 too many connections (bound ${bound})\r\n`, () => socket.destroy());
   }
 
   #scheduleSweep(): void {
     this.#sweep = this.intake.clock.after(SWEEP_MS, () => {
       const nowMs = this.intake.clock.monotonicMs();
-      for (const session of this.#sessions) session.checkTimeouts(nowMs);
+      for (const session of this.#sessions.keys()) session.checkTimeouts(nowMs);
       this.#scheduleSweep();
     });
   }

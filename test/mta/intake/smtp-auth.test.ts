@@ -113,7 +113,16 @@ describe('STARTTLS', () => {
         'MAIL FROM:<a@b.c>\r\nRCPT TO:<b@b.c>\r\nDATA\r\nX: 1\r\n\r\nz\r\n.\r\nSTARTTLS\r\nQUIT\r\n',
     );
     expect(replies.split('\r\n').map((line) => line.slice(0, 9))).toEqual(
-      ['503 5.5.1', '250-mta.e', '250-PIPEL', '250-SIZE ', '250-8BITM', '250-SMTPU', '250-AUTH ']
+      [
+        '503 5.5.1',
+        '250-mta.e',
+        '250-PIPEL',
+        '250-SIZE ',
+        '250-8BITM',
+        '250-SMTPU',
+        '250-DSN',
+        '250-AUTH ',
+      ]
         .concat(['250 ENHAN', '235 2.7.0', '250 2.1.0', '250 2.1.5', '354 end w', '250 2.0.0'])
         .concat(['503 5.5.1', '221 2.0.0', '']),
     );
