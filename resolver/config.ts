@@ -7,6 +7,8 @@ import { textToName } from './wire/names.ts';
 
 export const RESOLVER_PORT = 5335;
 export const RESOLVER_ADMIN_PORT = 8053;
+const TLS_PORT = 853;
+const HTTPS_PORT = 443;
 
 /** Packets per second; 0 is no bound. */
 const packets = () =>
@@ -182,6 +184,42 @@ export const resolverSchema = z
       .default([])
       .describe(
         'Clients that give up earlier or later: `networks` and their `deadline`, for example "900ms" for an rspamd. The first that matches counts.',
+      ),
+    listen_tls: z
+      .array(endpoint(TLS_PORT))
+      .default([])
+      .describe(
+        'Addresses that answer DNS over TLS (RFC 7858); `tls_certificate` and `tls_key` are needed.',
+      ),
+    listen_https: z
+      .array(endpoint(HTTPS_PORT))
+      .default([])
+      .describe('Addresses that answer DNS over HTTPS, HTTP/2 at /dns-query (RFC 8484).'),
+    tls_certificate: z
+      .string()
+      .default('')
+      .describe(
+        'PEM file of the certificate, intermediates included, for `listen_tls` and `listen_https`.',
+      ),
+    tls_key: z.string().default('').describe('PEM file of its private key.'),
+    tcp_clients_each: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(32)
+      .describe('TCP connections of one address at once; this machine itself may use them all.'),
+    rate_limit: z
+      .int()
+      .min(0)
+      .default(0)
+      .describe(
+        'Queries per second of one client, bursts of twice that; 0 is no limit. This machine itself is never limited. With a limit the portable listener serves UDP.',
+      ),
+    rate_limit_answer: z
+      .enum(['truncate', 'refuse', 'drop'])
+      .default('truncate')
+      .describe(
+        'What a client over its limit gets over UDP. truncate: TC, so that a real one comes again over TCP. Over other transports it gets REFUSED.',
       ),
     tcp_clients: z.int().min(1).max(10_000).default(256).describe('TCP connections at once.'),
     in_flight: z

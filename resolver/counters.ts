@@ -1,7 +1,7 @@
 /** What happened, as plain numbers that the hot path adds to; metrics.ts gives them names. */
 import { TYPE } from './wire/constants.ts';
 
-export const TRANSPORTS = ['udp', 'tcp'] as const;
+export const TRANSPORTS = ['udp', 'tcp', 'tls', 'https'] as const;
 export type Transport = (typeof TRANSPORTS)[number];
 
 /**
@@ -24,9 +24,9 @@ export type Source = (typeof SOURCES)[number];
 /**
  * short: no header. response: QR set. long: more octets than any question. backlog: the socket does
  * not take answers, or the core queries. clients: over
- * `tcp_clients`.
+ * `tcp_clients` or `tcp_clients_each`. slow: its answers were not read. rate: over `rate_limit`.
  */
-export const DROPS = ['short', 'response', 'long', 'backlog', 'clients', 'slow'] as const;
+export const DROPS = ['short', 'response', 'long', 'backlog', 'clients', 'slow', 'rate'] as const;
 export type Drop = (typeof DROPS)[number];
 
 /** Types with a series of their own; the rest is "other", so that clients cannot make series. */
@@ -71,7 +71,7 @@ export class Counters {
   readonly #gatherers: ((counters: Counters) => void)[] = [];
 
   countQuery(transport: Transport, type: number): void {
-    const labels = this.queries[transport === 'udp' ? 0 : 1]!;
+    const labels = this.queries[TRANSPORTS.indexOf(transport)]!;
     labels[LABEL_BY_TYPE[type]!] = labels[LABEL_BY_TYPE[type]!]! + 1;
   }
 

@@ -57,3 +57,16 @@ export class FrontsUnavailable extends Error {
   override readonly name = 'FrontsUnavailable';
   readonly code = 'RESOLVER_FRONTS_UNAVAILABLE';
 }
+
+/** TLS is wanted, but its certificate or key cannot be read. */
+export class TlsFileUnreadable extends Error {
+  override readonly name = 'TlsFileUnreadable';
+  readonly code = 'RESOLVER_TLS_FILE_UNREADABLE';
+  constructor(setting: string, file: string, systemCode: string) {
+    super(
+      file === ''
+        ? `resolver.${setting} is not set; listen_tls and listen_https need it`
+        : `resolver.${setting}: cannot read "${file}": ${systemCode}`,
+    );
+  }
+}

@@ -16,10 +16,7 @@ import { Deadlines } from './deadlines.ts';
 import { UpstreamLoop } from './errors.ts';
 import { Events } from './events.ts';
 import { describeEntry, domainKey, explainDomain } from './explain.ts';
-import type { DatagramListener } from './listen/dgram.ts';
-import type { FrontsListener } from './listen/fronts.ts';
-import { StreamListener } from './listen/tcp.ts';
-import { listenUdp, type UdpOptions } from './listen/udp.ts';
+import { Listeners } from './listen/listeners.ts';
 import { createMetrics } from './metrics.ts';
 import { isOurselves, parseNameservers } from './resolv-conf.ts';
 import type { FlushScope, ResolverDeps, RunningResolver, WarmReport } from './running.ts';
@@ -34,13 +31,9 @@ import { upstreamSettings } from './upstream-settings.ts';
 import { warmKey } from './warm.ts';
 
 const RESOLV_CONF = '/etc/resolv.conf';
-const IPV6_WILDCARD = '::';
-const PORT_CHOICES_MAX = 10;
 
 /** One part in this many of the cache is for the copies that fronts serve. */
 const TABLE_SHARE = 3;
-
-type Listener = FrontsListener | DatagramListener | StreamListener;
 
 /**
  * @throws ListenFailed when an address cannot be bound; what was bound before is closed
@@ -54,7 +47,7 @@ export async function startResolver(
   const wheel = new TimerWheel(clock);
   const settings = upstreamSettings(config, chooseUpstreams(config, deps));
   const table =
-    config.fronts === 0
+    config.fronts === 0 || config.rate_limit > 0
       ? null
       : new AnswerTable(config.cache.bytes / TABLE_SHARE, random.integer(2 ** 32));
   const cacheBytes = config.cache.bytes - (table?.octets ?? 0);
@@ -100,11 +93,11 @@ export async function startResolver(
     });
   }
   const snapshot = openSnapshot(config, { ...deps, cache, wheel });
-  const listeners: Listener[] = [];
+  const listeners = new Listeners();
   const parts = { config, service, counters, clock, wheel, log, table };
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
-    await Promise.all(listeners.map((listener) => listener.close()));
+    await listeners.close();
     service.inFlight.stop();
     autoBudget?.stop();
     forwarder.stop();
@@ -112,9 +105,7 @@ export async function startResolver(
     wheel.stop();
   };
   try {
-    for (const endpoint of config.listen) {
-      listeners.push(...(await listen(endpoint, parts)));
-    }
+    await listeners.open(parts);
   } catch (error) {
     await stop();
     throw error;
@@ -122,7 +113,8 @@ export async function startResolver(
   snapshot?.start();
   const sources = { counters, cache, service, forwarder, upstreams, autoBudget, snapshot };
   return {
-    endpoints: listeners.filter((it) => it instanceof StreamListener).map((it) => it.endpoint),
+    endpoints: listeners.endpoints,
+    encrypted: listeners.encrypted,
     metrics: createMetrics(sources),
     ready: () => whyNotReady(forwarder.groups[0]!.routes.map(({ upstream }) => upstream)),
     explain: (domain) => explainDomain(domain, { ...sources, nowMs: clock.monotonicMs() }),
@@ -159,27 +151,6 @@ const startAutoBudget = (forwarder: Forwarder, { log }: ResolverDeps): AutoBudge
       log.warn({ reason, packetsPerSecond }, 'packets were lost: the budget is lowered');
     },
   });
-
-type ListenParts = Omit<UdpOptions, 'ipv6Only'>;
-
-/** UDP and TCP of one address, on the same port even where the system chose it. */
-async function listen(endpoint: Endpoint, parts: ListenParts): Promise<Listener[]> {
-  const { config } = parts;
-  const ipv6Only =
-    endpoint.address === IPV6_WILDCARD &&
-    config.listen.some(({ address, port }) => port === endpoint.port && !address.includes(':'));
-  const options = { ...parts, connectionsMax: config.tcp_clients, ipv6Only };
-  for (let attempt = 1; ; attempt += 1) {
-    const stream = await StreamListener.open(endpoint, options);
-    try {
-      return [stream, await listenUdp(stream.endpoint, options)];
-    } catch (error) {
-      await stream.close();
-      // The system chose a port that is free for TCP only; let it choose again.
-      if (endpoint.port !== 0 || attempt === PORT_CHOICES_MAX) throw error;
-    }
-  }
-}
 
 function chooseUpstreams(
   config: ResolverConfig,

@@ -19,6 +19,11 @@ export interface ResolverDeps {
 export interface RunningResolver {
   /** Addresses bound, each over UDP and TCP; a configured port 0 shows the one the system chose. */
   readonly endpoints: readonly Endpoint[];
+  /** Those of `listen_tls` and `listen_https`. */
+  readonly encrypted: readonly {
+    readonly transport: 'tls' | 'https';
+    readonly endpoint: Endpoint;
+  }[];
   /** Series `postilion_dns_*`; counters are collected when it is read. */
   readonly metrics: Registry;
   /** @returns null when queries can be answered, else why not, in one sentence */

@@ -29,6 +29,7 @@ import type { Counters, Source, Transport } from './counters.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Events } from './events.ts';
 import { answerOddQuestion, isOddQuestion } from './odd-questions.ts';
+import { RateLimit } from './rate-limit.ts';
 import { refreshQuestion } from './refresh.ts';
 import { answerSpecialName } from './special-names.ts';
 import { LANE } from './upstream/budget.ts';
@@ -36,7 +37,13 @@ import type { Forwarder, ForwardFailure } from './upstream/forward.ts';
 import { type Flight, type FlightOwner, InFlight } from './upstream/in-flight.ts';
 import { laneOf, type Question, questionOf } from './upstream/question.ts';
 import type { Upstream } from './upstream/upstream.ts';
-import { EXTENDED_ERROR, HEADER_OCTETS, MESSAGE_OCTETS_MAX, RCODE } from './wire/constants.ts';
+import {
+  EXTENDED_ERROR,
+  FLAG,
+  HEADER_OCTETS,
+  MESSAGE_OCTETS_MAX,
+  RCODE,
+} from './wire/constants.ts';
 import { readExtendedError } from './wire/extended-error.ts';
 import { parseQuery, QueryVerdict, QueryView, udpLimitOctets } from './wire/message.ts';
 import { type ExtendedError, writeError } from './wire/write.ts';
@@ -74,6 +81,10 @@ const NOT_ALLOWED: ExtendedError = {
 const NOT_RECURSIVE: ExtendedError = {
   code: EXTENDED_ERROR.NOT_AUTHORITATIVE,
   text: 'not cached, and the query does not desire recursion',
+};
+const OVER_LIMIT: ExtendedError = {
+  code: EXTENDED_ERROR.PROHIBITED,
+  text: 'too many queries of this client (resolver.rate_limit)',
 };
 const OVERDUE: ExtendedError = {
   code: EXTENDED_ERROR.NO_REACHABLE_AUTHORITY,
@@ -114,6 +125,8 @@ export class Service implements FlightOwner<Waiter> {
   readonly #clock: Clock;
   readonly #acl: Acl;
   readonly #deadlines: Deadlines;
+  readonly #rateLimit: RateLimit;
+  readonly #overLimit: ResolverConfig['rate_limit_answer'];
   readonly #limits: AdmissionLimits;
   readonly #view = new QueryView();
   /** Reused for every rendering. */
@@ -127,6 +140,8 @@ export class Service implements FlightOwner<Waiter> {
     this.#clock = clock;
     this.#acl = new Acl(config.allow);
     this.#deadlines = new Deadlines(config.clients, config.deadline);
+    this.#rateLimit = new RateLimit(config.rate_limit);
+    this.#overLimit = config.rate_limit_answer;
     this.#limits = {
       minTtlMs: config.cache.min_ttl,
       maxTtlMs: config.cache.max_ttl,
@@ -184,6 +199,8 @@ export class Service implements FlightOwner<Waiter> {
     }
     this.#counters.countQuery(transport, view.qtype);
     const nowMs = this.#clock.monotonicMs();
+    if (!this.#rateLimit.admits(address, nowMs))
+      return this.#answerOverLimit(message, transport, out);
     if (verdict !== QueryVerdict.ok || !this.#acl.allows(address) || isOddQuestion(view)) {
       return this.#answerUnusual(message, address, nowMs, out);
     }
@@ -402,6 +419,17 @@ export class Service implements FlightOwner<Waiter> {
   #sendOwn(answer: Uint8Array, client: Client, source: Source, arrivedAtMs: number): void {
     this.#count(source, answer, arrivedAtMs);
     client.send(answer);
+  }
+
+  #answerOverLimit(message: Uint8Array, transport: Transport, out: Uint8Array): number {
+    const how = transport === 'udp' ? this.#overLimit : 'refuse';
+    this.#counters.drops.rate += 1;
+    if (how === 'drop') return DROPPED;
+    const rcode = how === 'refuse' ? RCODE.REFUSED : RCODE.NOERROR;
+    const answer = writeError(message, this.#view, rcode, OVER_LIMIT);
+    if (how === 'truncate') answer[2] = answer[2]! | (FLAG.TC >>> 8);
+    out.set(answer);
+    return answer.length;
   }
 
   #answerUnusual(message: Uint8Array, address: string, nowMs: number, out: Uint8Array): number {

@@ -1,18 +1,22 @@
 /**
- * DNS over TCP (RFC 7766): messages behind two octets of length, pipelined, answered as they are
- * ready. A client that has shut down its sending side still gets every answer.
+ * DNS over TCP (RFC 7766) and over TLS (RFC 7858): messages behind two octets of length, pipelined,
+ * answered as they are ready. A client that has shut down its sending side still gets every answer.
  *
  * Invariants, each connection: at most PIPELINE_MAX queries unanswered and at most
  * WRITE_OCTETS_MAX octets of answers unread, beyond which we stop reading; open without a query
- * under way for at most IDLE_MS; with the same answer unread for at most 2 × SLOW_MS. All: `tcp_clients` at once.
+ * under way for at most IDLE_MS; with the same answer unread for at most 2 × SLOW_MS; a handshake takes
+ * at most HANDSHAKE_MS. All: `tcp_clients` at once; of one address that is not this machine's, at most
+ * `tcp_clients_each`.
  */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import { findPortHolder } from '../../runtime/port-holder.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
 import type { Counters } from '../counters.ts';
 import { ListenFailed } from '../errors.ts';
+import { isLoopback } from '../rate-limit.ts';
 import { ANSWER_OCTETS_MAX, type Client, MISSED, type Service } from '../service.ts';
 import { FrameReader } from '../wire/frame.ts';
 import { writeUint16 } from '../wire/message.ts';
@@ -20,8 +24,9 @@ import { writeUint16 } from '../wire/message.ts';
 const PIPELINE_MAX = 256;
 const WRITE_OCTETS_MAX = 262_144;
 /** RFC 7766 §6.2.3 suggests seconds. */
-const IDLE_MS = 20_000;
+export const IDLE_MS = 20_000;
 const SLOW_MS = 10_000;
+const HANDSHAKE_MS = 5_000;
 const LENGTH_OCTETS = 2;
 const BACKLOG_CONNECTIONS = 1_024;
 
@@ -30,7 +35,16 @@ export interface StreamOptions {
   readonly counters: Counters;
   readonly wheel: TimerWheel;
   readonly connectionsMax: number;
+  readonly connectionsEachMax: number;
   readonly ipv6Only: boolean;
+  /** null: no TLS. */
+  readonly tls: TlsIdentity | null;
+}
+
+/** PEM. */
+export interface TlsIdentity {
+  readonly cert: Buffer;
+  readonly key: Buffer;
 }
 
 export class StreamListener {
@@ -42,7 +56,10 @@ export class StreamListener {
   readonly framed = new Uint8Array(LENGTH_OCTETS + ANSWER_OCTETS_MAX);
   readonly out = this.framed.subarray(LENGTH_OCTETS);
   readonly connections = new Set<StreamConnection>();
+  readonly transport: 'tcp' | 'tls';
   readonly #server: Server;
+  /** Connections that are open, those in their handshake too. */
+  readonly #sockets = new Set<Socket>();
 
   constructor(server: Server, endpoint: Endpoint, options: StreamOptions) {
     this.#server = server;
@@ -50,10 +67,21 @@ export class StreamListener {
     this.service = options.service;
     this.counters = options.counters;
     this.wheel = options.wheel;
+    this.transport = options.tls === null ? 'tcp' : 'tls';
     server.maxConnections = options.connectionsMax;
-    server.on('connection', (socket) => {
-      this.connections.add(new StreamConnection(this, socket));
+    const crowd = new Crowd(options.connectionsEachMax);
+    server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
+      if (crowd.admit(socket)) return;
+      this.counters.drops.clients += 1;
+      socket.destroy();
     });
+    server.on(options.tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
+      if (!socket.destroyed) this.connections.add(new StreamConnection(this, socket));
+    });
+    // A handshake that fails is the client's affair; its socket is closed.
+    server.on('tlsClientError', (_error: Error, socket: Socket) => socket.destroy());
     server.on('drop', () => {
       this.counters.drops.clients += 1;
     });
@@ -61,7 +89,16 @@ export class StreamListener {
 
   /** @throws ListenFailed */
   static async open(endpoint: Endpoint, options: StreamOptions): Promise<StreamListener> {
-    const server = createServer({ allowHalfOpen: true, noDelay: true });
+    const how = { allowHalfOpen: true, noDelay: true };
+    const server =
+      options.tls === null
+        ? createServer(how)
+        : createTlsServer({
+            ...how,
+            ...options.tls,
+            ALPNProtocols: ['dot'],
+            handshakeTimeout: HANDSHAKE_MS,
+          });
     const { address: host, port } = endpoint;
     server.listen({ host, port, ipv6Only: options.ipv6Only, backlog: BACKLOG_CONNECTIONS });
     try {
@@ -78,7 +115,7 @@ export class StreamListener {
   async close(): Promise<void> {
     const closed = once(this.#server, 'close');
     this.#server.close();
-    for (const connection of this.connections) connection.destroy();
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 }
@@ -86,7 +123,7 @@ export class StreamListener {
 const ALARM = { idle: 0, slow: 1 } as const;
 
 class StreamConnection implements Client, AlarmOwner {
-  readonly transport = 'tcp';
+  readonly transport: 'tcp' | 'tls';
   readonly address: string;
   readonly #listener: StreamListener;
   readonly #socket: Socket;
@@ -107,6 +144,7 @@ class StreamConnection implements Client, AlarmOwner {
   constructor(listener: StreamListener, socket: Socket) {
     this.#listener = listener;
     this.#socket = socket;
+    this.transport = listener.transport;
     this.address = socket.remoteAddress ?? '';
     socket.on('data', (chunk) => {
       this.#reader.feed(chunk);
@@ -161,7 +199,7 @@ class StreamConnection implements Client, AlarmOwner {
     while (!this.#isFull()) {
       const query = this.#reader.next();
       if (query === null) break;
-      const octets = service.answer(query, 'tcp', this.address, out);
+      const octets = service.answer(query, this.transport, this.address, out);
       if (octets > 0) {
         this.#write(octets);
       } else if (octets === MISSED) {
@@ -204,5 +242,32 @@ class StreamConnection implements Client, AlarmOwner {
   #expectDelivery(): void {
     this.#owed = this.#socket.bytesWritten;
     this.#listener.wheel.arm(this.#slow, SLOW_MS);
+  }
+}
+
+/** Counts connections by address, so that one client cannot take them all. */
+export class Crowd {
+  readonly #eachMax: number;
+  /** Bounded by the listener's own bound on connections. */
+  readonly #counts = new Map<string, number>();
+
+  constructor(eachMax: number) {
+    this.#eachMax = eachMax;
+  }
+
+  /** @returns false when its address has enough; this machine never has */
+  admit(socket: Socket): boolean {
+    const address = socket.remoteAddress;
+    if (address === undefined) return false;
+    if (isLoopback(address)) return true;
+    const count = this.#counts.get(address) ?? 0;
+    if (count >= this.#eachMax) return false;
+    this.#counts.set(address, count + 1);
+    socket.on('close', () => {
+      const left = (this.#counts.get(address) ?? 1) - 1;
+      if (left === 0) this.#counts.delete(address);
+      else this.#counts.set(address, left);
+    });
+    return true;
   }
 }

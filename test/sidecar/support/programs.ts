@@ -58,6 +58,7 @@ export function fakeResolver(): FakeResolver {
   answers.inc({ source: 'hot' }, 3);
   answers.inc({ source: 'upstream' }, 1);
   return {
+    encrypted: [],
     endpoints: [{ address: '127.0.0.1', port: 5335 }],
     metrics,
     flushed: [],
