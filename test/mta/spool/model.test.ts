@@ -15,6 +15,8 @@ interface ModelRow {
   leased: boolean;
 }
 
+/** Each run starts a thread and syncs files; on a busy machine that is slow. */
+const TIMEOUT_MS = 180_000;
 const DOMAINS = ['a.example', 'b.example', 'c.example'];
 
 class World {
@@ -219,23 +221,27 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constant<Step>((world) => world.reopen()) },
 );
 
-test('any history of appends, leases, settlements and restarts matches the model', async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
-      const folder = await scratchFolder('spool');
-      const clock = new ManualClock();
-      expect(clock.wallMs()).toBe(START_MS);
-      const world = new World(folder.path, clock, await openAt(folder.path, { clock }));
-      try {
-        for (const one of steps) {
-          await one(world);
-          await world.check();
+test(
+  'any history of appends, leases, settlements and restarts matches the model',
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
+        const folder = await scratchFolder('spool');
+        const clock = new ManualClock();
+        expect(clock.wallMs()).toBe(START_MS);
+        const world = new World(folder.path, clock, await openAt(folder.path, { clock }));
+        try {
+          for (const one of steps) {
+            await one(world);
+            await world.check();
+          }
+        } finally {
+          await world.spool.close();
+          await folder.remove();
         }
-      } finally {
-        await world.spool.close();
-        await folder.remove();
-      }
-    }),
-    { numRuns: 25 },
-  );
-});
+      }),
+      { numRuns: 25 },
+    );
+  },
+  TIMEOUT_MS,
+);
