@@ -42,7 +42,7 @@ const startPostilionWithBudget: StartPeer = async (upstream, budget) => {
   const resolver = await startPostilion({
     program: 'resolver',
     upstream,
-    resolver: { budget, fronts: 0 },
+    resolver: { budget },
   });
   return { ...resolver.dns, stop: () => resolver.stop() };
 };

@@ -51,9 +51,7 @@ export async function runOutage(options: OutageOptions): Promise<Outage> {
   const cleanup = new Cleanup();
   try {
     const upstream = cleanup.stop(await startCountingUpstream(TTL_SECONDS));
-    const resolver = cleanup.stop(
-      await startPostilion({ program: 'resolver', upstream, resolver: { fronts: 0 } }),
-    );
+    const resolver = cleanup.stop(await startPostilion({ program: 'resolver', upstream }));
     const knownName = (number: number): string => `known${number % options.names}.example`;
     await askAll({
       server: resolver.dns,

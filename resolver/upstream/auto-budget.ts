@@ -2,7 +2,7 @@
  * `budget = "auto"`: finds how many packets a second this machine gets through, and stays below.
  *
  * Every INTERVAL_MS it looks at what the machine counts (signals.ts) and at our own time-outs. When
- * packets were lost while we sent, the limit falls to CUT of what was sent; while there is no loss and
+ * packets were lost while we sent, the limit falls to CUT of what came through; while there is no loss and
  * the limit is used, it rises by RISE_PACKETS: additive increase, multiplicative decrease. A limit at
  * which the cloud's own counters grew is remembered as a ceiling for a while, so that the same wall is
  * not run into every minute.
@@ -16,7 +16,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
 import type { Budget } from './budget.ts';
-import { ALLOWANCES, type Signals } from './signals.ts';
+import { ALLOWANCES, type Allowance, type Signals } from './signals.ts';
 import type { Upstream } from './upstream.ts';
 
 /** Below the 1024 of an AWS interface, which leaves some to others on the machine. */
@@ -109,9 +109,10 @@ export class AutoBudget implements AlarmOwner {
     const before = this.#last;
     this.#last = now;
     if (before === null || now.atMs <= before.atMs) return;
-    const rate = ((now.sent - before.sent) * 1000) / (now.atMs - before.atMs);
+    const perSecond = 1000 / (now.atMs - before.atMs);
+    const rate = (now.sent - before.sent) * perSecond;
     const reason = this.#lossBetween(before, now, rate);
-    if (reason !== null) this.#cut(reason, rate, now.atMs);
+    if (reason !== null) this.#cut(reason, rate, lost(reason, before, now) * perSecond, now.atMs);
     else if (rate >= USED_SHARE * budget.bucket.packetsPerSecond) this.#rise(now.atMs);
   }
 
@@ -133,12 +134,13 @@ export class AutoBudget implements AlarmOwner {
     return nearLimit && timeouts >= many && now.responses > before.responses ? 'timeouts' : null;
   }
 
-  #cut(reason: CutReason, rate: number, nowMs: number): void {
+  #cut(reason: CutReason, rate: number, lostRate: number, nowMs: number): void {
     if (nowMs < this.#heldUntilMs) return;
     const { bucket } = this.#options.budget;
-    const reached = Math.min(rate, bucket.packetsPerSecond);
+    // Others on the machine lose packets too, so no more than half is taken to be ours.
+    const reached = Math.min(Math.max(rate - lostRate, rate / 2), bucket.packetsPerSecond);
     const limit = Math.max(LIMIT_MIN, Math.floor(reached * CUT));
-    if (ALLOWANCES.some((allowance) => allowance === reason)) {
+    if (isAllowance(reason)) {
       this.#ceiling = Math.max(LIMIT_MIN, Math.floor(reached * CEILING_SHARE));
       this.#ceilingUntilMs = nowMs + CEILING_MS;
     }
@@ -155,3 +157,12 @@ export class AutoBudget implements AlarmOwner {
     bucket.setLimit(Math.max(LIMIT_MIN, Math.min(risen, this.ceiling ?? LIMIT_MAX, LIMIT_MAX)));
   }
 }
+
+const isAllowance = (reason: CutReason): reason is Allowance =>
+  ALLOWANCES.some((allowance) => allowance === reason);
+
+/** Packets that the cloud says it dropped meanwhile; 0 when it is not the cloud that says so. */
+const lost = (reason: CutReason, before: Tally, now: Tally): number =>
+  isAllowance(reason)
+    ? (now.signals.exceeded[reason] ?? 0) - (before.signals.exceeded[reason] ?? 0)
+    : 0;

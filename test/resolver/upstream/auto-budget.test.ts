@@ -75,17 +75,34 @@ test('the counter of the cloud grows: cut to 0.7 of what was sent, held, then up
   const { auto, second, cuts } = setUp();
   await second({});
   expect(auto.ceiling).toBe(null);
-  const reached = 860;
-  expect(await second({ sent: reached, linklocal: 40 })).toBe(Math.floor(reached * 0.7));
-  expect(auto.ceiling).toBe(Math.floor(reached * 0.95));
+  const reached = 820;
+  expect(await second({ sent: reached + 40, linklocal: 40 })).toBe(574);
+  expect(auto.ceiling).toBe(779);
   // The effect must show first.
-  expect(await second({ sent: 600, linklocal: 5 })).toBe(602);
-  expect(await second({ sent: 600 })).toBe(602);
+  expect(await second({ sent: 570, linklocal: 5 })).toBe(574);
+  expect(await second({ sent: 570 })).toBe(574);
   let limit = 0;
-  for (let n = 0; n < 30; n += 1) limit = await second({ sent: 815 });
-  expect(limit).toBe(817);
-  expect(cuts).toEqual(['linklocal_allowance_exceeded 602']);
+  for (let n = 0; n < 30; n += 1) limit = await second({ sent: 779 });
+  expect(limit).toBe(779);
+  expect(cuts).toEqual(['linklocal_allowance_exceeded 574']);
   expect(auto.cuts.linklocal_allowance_exceeded).toBe(1);
+});
+
+test('a wall at 600 packets a second: found at once, and hit once in ten minutes', async () => {
+  const { budget, second } = setUp();
+  await second({});
+  const limits: number[] = [];
+  let lost = 0;
+  for (let n = 0; n < 600; n += 1) {
+    // As much as the bucket gives, which is a little less than the limit.
+    const sent = Math.floor(budget.bucket.packetsPerSecond * 0.92);
+    const over = Math.max(0, sent - 600);
+    lost += over;
+    limits.push(await second({ sent, linklocal: over }));
+  }
+  expect(limits.slice(0, 4)).toEqual([420, 420, 420, 440]);
+  expect(Math.max(...limits)).toBe(570);
+  expect(lost).toBe(228);
 });
 
 test('ten minutes later the wall is tried again', async () => {
