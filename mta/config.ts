@@ -1,6 +1,7 @@
 /** The [mta] table: schema, defaults and the sentences of the reference. Units: ms, octets. */
 import { z } from 'zod';
 import { duration, endpoint, network } from '../runtime/settings.ts';
+import { shapingSchema } from './plan/shaping-schema.ts';
 import { domainName, selectorName } from './sign/names.ts';
 
 /** How an API key stands in the configuration. */
@@ -211,6 +212,7 @@ export const mtaSchema = z
       .describe('Threads that sign. One makes 3,000 signatures a second with RSA of 2048 bits.'),
     drain: duration('20s').describe('On SIGTERM, transactions under way get so long to finish.'),
     delivery: deliverySchema,
+    shaping: shapingSchema,
   })
   .prefault({});
 

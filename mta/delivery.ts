@@ -6,8 +6,8 @@
  *                            └─ trouble ─► held until, then again     └─► bounces, events, counters
  *
  * Invariants
- * - A domain is in one of: the ledger (nothing due), #routing, #held (DNS has trouble), one site's
- *   ready set, or refused (#refusing: DNS says it takes no mail).
+ * - A domain is in one of: the ledger (nothing due), #routing, #held (DNS has trouble), #resting (by a
+ *   rule), one site's ready set, or refused (#refusing: DNS says it takes no mail).
  * - DNS trouble touches no message: the domain waits as a whole, and burns no attempt.
  */
 import type { Clock, Timer } from '../runtime/clock.ts';
@@ -21,12 +21,13 @@ import { HostHealth } from './delivery/hosts.ts';
 import type { LinkOpener } from './delivery/link.ts';
 import { Settler } from './delivery/settler.ts';
 import { type SiteContext, SiteQueue } from './delivery/site-queue.ts';
+import { Throttles } from './delivery/throttle.ts';
 import type { MessageId, Submission } from './envelope.ts';
 import { SpoolUnavailable } from './errors.ts';
 import type { DeliveryCounters } from './metrics.ts';
-import type { RetryPolicy } from './plan/retry.ts';
 import type { RouteResult, Undeliverable } from './plan/route.ts';
 import type { Router } from './plan/router.ts';
+import type { Shaping } from './plan/shaping.ts';
 import type { SiteStatus, Wait } from './running.ts';
 import type { Reply } from './smtp/reply.ts';
 import type { RecipientFact } from './smtp/transaction.ts';
@@ -44,6 +45,8 @@ const MEMORY_OCTETS_MAX = 128 * 1024 * 1024;
 /** Domains asked of the spool at a time at start. */
 const DOMAINS_PAGE = 1_000;
 const TIDY_MS = 1_000;
+/** Of all connections one yields to a site without in so long. */
+const YIELD_MS = 100;
 const EXPIRY_MS = 60_000;
 const EXPIRY_BLOCK = 100;
 const BLOCK_OCTETS_MAX = 8 * 1024 * 1024;
@@ -61,6 +64,7 @@ export interface DeliveryDeps {
   readonly spool: Spool;
   readonly router: Router;
   readonly openLink: LinkOpener;
+  readonly shaping: Shaping;
   /** @returns the notice to the reverse-path, or null where none may be sent (RFC 5321 §4.5.5) */
   readonly bounce: (leased: LeasedMessage, failures: readonly Failure[]) => Submission | null;
   /** @throws MessageNotSigned, IntakeBusy */
@@ -94,7 +98,6 @@ interface Held {
 
 export class Delivery {
   readonly #deps: DeliveryDeps;
-  readonly #retry: RetryPolicy;
   readonly #ledger: DueLedger;
   readonly #settler: Settler;
   readonly #slots: Allotment;
@@ -103,6 +106,12 @@ export class Delivery {
   readonly #routing = new Set<string>();
   readonly #refusing = new Set<string>();
   readonly #held = new Map<string, Held>();
+  /** Domains that a rule lets rest. */
+  readonly #resting = new Map<string, Wait>();
+  /** Domains that got urgent mail while DNS was being asked. */
+  readonly #hurried = new Set<string>();
+  #heldTenants: readonly string[] = [];
+  #yieldedAtMs = Number.NEGATIVE_INFINITY;
   /** Domain → site that has it in its ready set. */
   readonly #placed = new Map<string, SiteQueue>();
   readonly #siteContext: SiteContext;
@@ -116,7 +125,6 @@ export class Delivery {
     const { config, spool, clock, log, random } = deps;
     this.#deps = deps;
     this.#suspendedAtMs = config.delivery.suspended ? clock.wallMs() : null;
-    this.#retry = { waitsMs: config.retry, ageMsMax: config.max_age };
     this.#ledger = new DueLedger(clock, (domain) => this.#take(domain));
     this.#settler = new Settler({ spool, clock, log, sign: deps.sign });
     this.#slots = new Allotment(config.delivery.connections_total);
@@ -130,8 +138,13 @@ export class Delivery {
       slots: this.#slots,
       memory: this.#memory,
       openLink: deps.openLink,
+      shaping: deps.shaping,
+      throttles: new Throttles(),
       itinerary: (site) => deps.router.itinerary(site),
       accepting: () => this.#suspendedAtMs === null && !this.#settler.saturated(),
+      heldTenants: () => this.#heldTenants,
+      crowded: () => this.#crowded(),
+      suspendDomain: (domain, wait) => this.#suspendDomain(domain, wait),
       finished: (consignment, facts, host) => this.#finished(consignment, facts, host),
       release: (consignments) => this.#release(consignments),
       drained: (domain, nextDueMs) => this.#drained(domain, nextDueMs),
@@ -184,6 +197,12 @@ export class Delivery {
   resume(): void {
     this.#suspendedAtMs = null;
     for (const site of this.#sites.values()) site.work();
+  }
+
+  /** Mail of these tenants stays where it is from here on; of others that were held it goes on. */
+  holdTenants(names: readonly string[]): void {
+    this.#heldTenants = names;
+    void this.#load();
   }
 
   get suspendedAtMs(): number | null {
@@ -243,6 +262,12 @@ export class Delivery {
     }
     const held = this.#held.get(domain);
     if (held !== undefined) return held.wait;
+    const resting = this.#resting.get(domain);
+    if (resting !== undefined) return resting;
+    if (this.#heldTenants.includes(recipient.tenant)) {
+      const text = `mail of the tenant ${recipient.tenant} is held`;
+      return { on: 'operator', text, sinceMs: dueMs, untilMs: null };
+    }
     const trouble = this.#deps.spool.trouble();
     if (this.#settler.saturated() && trouble !== null) {
       return { on: 'spool', text: trouble.text, sinceMs: trouble.sinceMs, untilMs: null };
@@ -300,7 +325,12 @@ export class Delivery {
     for (const { domain } of submission.envelope.recipients) {
       if (seen.has(domain)) continue;
       seen.add(domain);
-      this.#due(domain, submission.receivedAtMs);
+      const { receivedAtMs, notBeforeMs = receivedAtMs } = submission;
+      this.#due(domain, Math.max(receivedAtMs, notBeforeMs));
+      if (submission.priority !== 'urgent') continue;
+      const site = this.#placed.get(domain);
+      if (site !== undefined) site.hasten(domain);
+      else if (this.#routing.has(domain)) this.#hurried.add(domain);
     }
   }
 
@@ -319,6 +349,12 @@ export class Delivery {
       this.#ledger.note(domain, held.wait.untilMs ?? 0);
       return;
     }
+    const restUntilMs = this.#resting.get(domain)?.untilMs ?? 0;
+    if (restUntilMs > this.#deps.clock.wallMs()) {
+      this.#ledger.note(domain, restUntilMs);
+      return;
+    }
+    this.#resting.delete(domain);
     this.#routing.add(domain);
     void this.#route(domain);
   }
@@ -326,6 +362,7 @@ export class Delivery {
   async #route(domain: string): Promise<void> {
     const result = await this.#deps.router.route(domain);
     this.#routing.delete(domain);
+    const hurried = this.#hurried.delete(domain);
     if (this.#stopping) return;
     if (result.kind === 'trouble') {
       this.#holdDomain(domain, result);
@@ -338,6 +375,7 @@ export class Delivery {
     if (before !== undefined && before !== queue) before.remove(domain);
     this.#placed.set(domain, queue);
     queue.add(domain, result.freshUntilMs);
+    if (hurried) queue.hasten(domain);
   }
 
   #siteQueue({ route }: RouteResult & { kind: 'route' }): SiteQueue {
@@ -363,6 +401,25 @@ export class Delivery {
       unreachable: !trouble.reachable,
     });
     this.#ledger.note(domain, untilMs);
+  }
+
+  #suspendDomain(domain: string, wait: Wait): void {
+    this.#placed.delete(domain);
+    this.#resting.set(domain, wait);
+    this.#ledger.note(domain, wait.untilMs ?? 0);
+  }
+
+  /** A site has no connection and gets none: the one with the most lets go of one of its own. */
+  #crowded(): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (nowMs - this.#yieldedAtMs < YIELD_MS) return;
+    this.#yieldedAtMs = nowMs;
+    let largest: SiteQueue | null = null;
+    for (const site of this.#sites.values()) {
+      if (site.closeIdle()) return;
+      if (largest === null || site.connections > largest.connections) largest = site;
+    }
+    largest?.yieldLink();
   }
 
   #reroute(domains: readonly string[]): void {
@@ -442,10 +499,10 @@ export class Delivery {
   }
 
   #finished(consignment: Consignment, facts: readonly RecipientFact[], host: string): void {
-    const { clock, random, counters, events } = this.#deps;
+    const { config, clock, random, counters, events } = this.#deps;
     const { leased } = consignment;
     const disposal = dispose(consignment, facts, {
-      retry: this.#retry,
+      retry: { waitsMs: consignment.limits.retryMs, ageMsMax: config.max_age },
       random,
       nowMs: clock.wallMs(),
       host,

@@ -17,6 +17,7 @@ import { DnsClient } from './plan/dns.ts';
 import type { Family } from './plan/hosts.ts';
 import { ownEndpoints } from './plan/own.ts';
 import { Router } from './plan/router.ts';
+import { communityProviders, Shaping } from './plan/shaping.ts';
 import { DsnWriter } from './report/dsn.ts';
 import { Events } from './report/events.ts';
 import {
@@ -174,12 +175,14 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
   const { spool, dns, signer, sessions, eventSink } = parts;
   const { clock, log, random } = deps;
   const { hostname, delivery } = config;
+  const shaping = new Shaping(config, config.shaping.community ? communityProviders() : {});
   const router = new Router({
     dns,
     clock,
     random,
     port: delivery.port,
     tls: delivery.tls,
+    tlsOf: (domain, ranks) => shaping.tlsOf(domain, ranks),
     hostname,
     own: ownEndpoints(config.smtp, interfaceAddresses()),
     families: usableFamilies(),
@@ -208,6 +211,7 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
     router,
     openLink: ({ host, address, port }, tls, handlers) =>
       openConnection({ host, address, port, tls, clientName: hostname }, connection, handlers),
+    shaping,
     bounce: (leased, failures) => dsn.bounce(leased, failures),
     sign: (submission) => signer.sign(submission),
     events: new Events(eventSink, clock),

@@ -39,7 +39,8 @@ export interface WaitingRecipient {
 export interface Wait {
   /**
    * 'delivering', 'ready' (next for a connection), or what it waits for: 'retry', 'site', 'dns',
-   * 'route', 'connection', 'memory', 'spool', 'stopping', 'operator'.
+   * 'route', 'connection', 'memory', 'spool', 'stopping', 'operator', 'rate' (a limit of messages a second),
+   * 'rule' (an automatic rest).
    */
   readonly on: string;
   /** One sentence for a person; quotes the peer or the resolver where one of them is the cause. */

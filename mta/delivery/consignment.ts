@@ -5,20 +5,47 @@
 import type { Random } from '../../runtime/random.ts';
 import { type Judgement, judge } from '../disposition.ts';
 import { nextAttempt, type RetryPolicy } from '../plan/retry.ts';
+import type { Limits } from '../plan/shaping.ts';
 import { formatReply, type Reply } from '../smtp/reply.ts';
 import { describeCause, type RecipientFact, type Transaction } from '../smtp/transaction.ts';
 import type { LeasedMessage, LeasedRecipient, Settlement, WaitReason } from '../spool/spool.ts';
 
 export interface Consignment extends Transaction {
+  /** The message with those of its recipients that go in this transaction. */
   readonly leased: LeasedMessage;
+  /** Those of all of its recipients. */
+  readonly limits: Limits;
   /** Wall ms at which it was leased. */
   readonly leasedAtMs: number;
   /** A connection closed under it before the peer said anything of it; it may go once more. */
   interrupted: boolean;
 }
 
-export const consign = (leased: LeasedMessage, nowMs: number): Consignment => ({
+/** Splits a message where its recipients have different limits, or are more than one transaction takes. */
+export function consign(
+  leased: LeasedMessage,
+  limitsOf: (domain: string) => Limits,
+  nowMs: number,
+): Consignment[] {
+  const { recipients } = leased;
+  const first = limitsOf(recipients[0]!.domain);
+  const uniform = recipients.every(({ domain }) => limitsOf(domain) === first);
+  if (uniform && recipients.length <= first.recipientsPerMessage) {
+    return [consignmentOf(leased, first, nowMs)];
+  }
+  const consignments: Consignment[] = [];
+  for (const [limits, group] of Map.groupBy(recipients, ({ domain }) => limitsOf(domain))) {
+    for (let at = 0; at < group.length; at += limits.recipientsPerMessage) {
+      const part = group.slice(at, at + limits.recipientsPerMessage);
+      consignments.push(consignmentOf({ ...leased, recipients: part }, limits, nowMs));
+    }
+  }
+  return consignments;
+}
+
+const consignmentOf = (leased: LeasedMessage, limits: Limits, nowMs: number): Consignment => ({
   leased,
+  limits,
   leasedAtMs: nowMs,
   interrupted: false,
   reversePath: leased.reversePath,

@@ -28,7 +28,7 @@ export class Link {
   readonly target: Target;
   /** Transactions that the peer answered. */
   settled = 0;
-  /** Transactions taken up and not yet told: at most two, when one overlaps the next. */
+  /** Transactions taken up and not yet told: two when one overlaps the next, eight in a window. */
   underWay = 0;
   /** How long the connection had the last told transaction to itself. */
   lastTookMs = 0;
@@ -42,6 +42,16 @@ export class Link {
     this.target = target;
     this.#nowMs = nowMs;
     this.#events = events;
+  }
+
+  /** The host has taken the call. */
+  get connected(): boolean {
+    return this.#connection?.connected ?? false;
+  }
+
+  /** Transactions begun. */
+  get messages(): number {
+    return this.#connection?.messages ?? 0;
   }
 
   get idle(): boolean {
@@ -81,21 +91,17 @@ export class Link {
     this.#connection?.destroy();
   }
 
-  /** It has carried enough, or lived long enough, so that a slow host cannot collect them all. */
-  spent(nowMs: number, config: DeliveryConfig): boolean {
+  /** It has lived long enough, so that a slow host cannot collect them all. */
+  aged(nowMs: number, config: DeliveryConfig): boolean {
     const connection = this.#connection;
-    if (connection === null) return false;
-    return (
-      connection.messages >= config.messages_per_connection ||
-      nowMs - connection.openedAtMs >= config.connection_age
-    );
+    return connection !== null && nowMs - connection.openedAtMs >= config.connection_age;
   }
 
   /** Closes when it has idled or lived too long. */
   tidy(nowMs: number, config: DeliveryConfig): void {
     const idleSinceMs = this.#connection?.idleSinceMs ?? null;
     if (idleSinceMs === null) return;
-    if (nowMs - idleSinceMs >= config.idle || this.spent(nowMs, config)) this.quit();
+    if (nowMs - idleSinceMs >= config.idle || this.aged(nowMs, config)) this.quit();
   }
 
   #next(): Consignment | null {

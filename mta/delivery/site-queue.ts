@@ -3,7 +3,8 @@
  * connections that carry them.
  *
  * Invariants
- * - buffered <= LOW_WATER + BLOCK_MESSAGES: the rest of the queue stays in the spool.
+ * - buffered <= LOW_WATER + BLOCK_MESSAGES, and as much again of urgent mail: the rest of the queue
+ *   stays in the spool. (Messages; one may be several consignments.)
  * - A domain is in #ready exactly while the spool may hold due, unleased mail of it.
  * - Every consignment is in the buffer or on one connection, and leaves by settler.add(), once.
  * - While the site is held nothing is leased and nothing is buffered.
@@ -16,15 +17,20 @@ import { judge } from '../disposition.ts';
 import { SpoolUnavailable } from '../errors.ts';
 import { BackOff } from '../plan/back-off.ts';
 import { SiteConcurrency } from '../plan/concurrency.ts';
-import type { Itinerary, NextTarget, Target } from '../plan/route.ts';
+import type { Itinerary, Target } from '../plan/route.ts';
+import type { Limits, Shaping } from '../plan/shaping.ts';
 import type { Site } from '../plan/site.ts';
 import type { Wait } from '../running.ts';
 import { type CloseCause, describeCause, type RecipientFact } from '../smtp/transaction.ts';
-import type { Lease, Spool } from '../spool/spool.ts';
+import type { Lease, LeasedMessage, Spool } from '../spool/spool.ts';
 import type { Allotment } from './allotment.ts';
+import { Buffer } from './buffer.ts';
 import { type Consignment, consign } from './consignment.ts';
+import { Dialler, factsOf } from './dialler.ts';
 import type { HostHealth } from './hosts.ts';
 import { Link, type LinkOpener } from './link.ts';
+import type { Throttles } from './throttle.ts';
+import { type Change, Tuner } from './tuner.ts';
 
 /** Messages leased at a time. Larger blocks save little more, and keep others' memory. */
 const BLOCK_MESSAGES = 100;
@@ -39,8 +45,8 @@ const SPOOL_RETRY_MS = 1_000;
 /** Domains that come to an idle site within so long of each other are leased for together, so that the
  *  recipients of one message travel in one transaction. */
 const GATHER_MS = 10;
-/** Targets tried for one connection, over all addresses of all hosts. */
-const TARGETS_MAX = 20;
+/** A rate limit that holds everything up is looked at again no later than this. */
+const PACE_MS_MAX = 60_000;
 
 /** What a site queue needs of the planner that made it. */
 export interface SiteContext {
@@ -55,9 +61,17 @@ export interface SiteContext {
   /** Octets of content in memory, over all sites. */
   readonly memory: Allotment;
   readonly openLink: LinkOpener;
+  readonly shaping: Shaping;
+  readonly throttles: Throttles;
   itinerary(site: Site): Itinerary;
   /** Whether outcomes are taken; false while the spool cannot record those it has. */
   accepting(): boolean;
+  /** Tenants whose mail an operator holds back. */
+  heldTenants(): readonly string[];
+  /** No connection is to be had, and urgent mail waits for one. */
+  crowded(): void;
+  /** A rule lets a domain rest. */
+  suspendDomain(domain: string, wait: Wait): void;
   /** A consignment is over. */
   finished(consignment: Consignment, facts: readonly RecipientFact[], host: string): void;
   /** Leases to be given back untried. */
@@ -73,20 +87,33 @@ export class SiteQueue {
   readonly #context: SiteContext;
   readonly #concurrency: SiteConcurrency;
   readonly #backOff: BackOff;
+  readonly #limits: Limits;
+  readonly #tuner: Tuner;
   /** Domain → monotonic ms until which its route is fresh. Insertion order is the order of service. */
   readonly #ready = new Map<string, number>();
   /** Domains that got mail while a lease was under way, so its nextDue may be outdated. */
   readonly #woken = new Set<string>();
-  #buffer: Consignment[] = [];
+  /** Domains that got urgent mail; leased for at once, however much is buffered. */
+  readonly #urgent = new Set<string>();
+  readonly #buffer = new Buffer();
+  /** Consignments under way of domains with a limit of connections of their own. */
+  readonly #underWay = new Map<string, number>();
   #leasing = false;
   #gathering = false;
   /** Leases in succession that came back full: the backlog is at least as long as that suggests. */
   #fullBlocks = 0;
   readonly #links = new Set<Link>();
-  /** Links on their way to be ready. */
-  readonly #attempts = new Set<Link>();
+  readonly #diallers = new Set<Dialler>();
   #opening = 0;
   #hold: Wait | null = null;
+  /** Monotonic ms until which a rule lets the site rest. */
+  #restUntilMs = Number.NEGATIVE_INFINITY;
+  /** All that is buffered waits for its rate, or null; until this monotonic instant at most. */
+  #pace: Wait | null = null;
+  #paceUntilMs = 0;
+  /** Domains whose own limits keep some of what is buffered, as last looked; no more is leased of them. */
+  readonly #blocked = new Set<string>();
+  #blockedCount = 0;
   #timer: Timer | null = null;
   #stopping = false;
   /** One function each, so that an allotment knows a waiter again. */
@@ -95,7 +122,9 @@ export class SiteQueue {
   constructor(site: Site, context: SiteContext) {
     this.site = site;
     this.#context = context;
-    this.#concurrency = new SiteConcurrency(context.config.connections);
+    this.#limits = context.shaping.limitsOf(site, null);
+    this.#tuner = new Tuner(site.alias);
+    this.#concurrency = new SiteConcurrency(this.#limits.connections.max);
     this.#backOff = new BackOff(context.random);
   }
 
@@ -129,6 +158,7 @@ export class SiteQueue {
   /** What keeps due mail of this site from being under way. */
   wait(nowMs: number): Wait {
     if (this.#hold !== null) return this.#hold;
+    if (this.#pace !== null) return this.#pace;
     const open = this.#links.size;
     const text =
       open > 0
@@ -157,17 +187,28 @@ export class SiteQueue {
     return true;
   }
 
+  /** Urgent mail of a domain that is here. */
+  hasten(domain: string): void {
+    if (!this.#ready.has(domain)) return;
+    this.#urgent.add(domain);
+    this.work();
+  }
+
   /** The domain now routes elsewhere. Mail of it that is in hand goes out from here all the same. */
   remove(domain: string): void {
     this.#ready.delete(domain);
+    this.#urgent.delete(domain);
   }
 
   /** Does whatever can be done now: lease, open connections, hand out work. Cheap when nothing can. */
   work(): void {
     if (this.#stopping || this.#heldBack()) return;
-    if (this.#buffer.length < LOW_WATER) void this.#lease();
+    const nowMs = this.#context.clock.monotonicMs();
+    if (nowMs >= this.#paceUntilMs) this.#pace = null;
+    if (this.#hold?.on === 'rule') this.#hold = null;
+    if (this.#wantsLease()) void this.#lease();
     for (const link of this.#links) {
-      if (this.#buffer.length === 0) break;
+      if (this.#buffer.length === 0 || this.#pace !== null) break;
       link.wake();
     }
     this.#openSome();
@@ -190,15 +231,25 @@ export class SiteQueue {
     return false;
   }
 
+  /** Lets go of a busy link, once it has finished what it is at. @returns false when it would be the last */
+  yieldLink(): boolean {
+    if (this.#links.size < 2) return false;
+    const [link] = this.#links;
+    link?.quit();
+    return link !== undefined;
+  }
+
   /** No new work; transactions under way go on. Leases not begun are given back. */
   stop(): void {
     this.#stopping = true;
     this.#timer?.cancel();
-    this.#context.slots.leave(this.#resume);
-    this.#context.memory.leave(this.#resume);
+    const { slots, memory } = this.#context;
+    slots.leave(this.#resume);
+    memory.leave(this.#resume);
+    this.#providerConnections?.leave(this.#resume);
     this.#releaseBuffer();
     for (const link of this.#links) link.quit();
-    for (const link of this.#attempts) link.destroy();
+    for (const dialler of this.#diallers) dialler.abandon();
   }
 
   /** Ends transactions under way; their outcome is as if the connection had been lost. */
@@ -211,7 +262,17 @@ export class SiteQueue {
   }
 
   #waiting(): boolean {
-    return this.#backOff.state(this.#context.clock.monotonicMs()) === 'waiting';
+    const nowMs = this.#context.clock.monotonicMs();
+    return nowMs < this.#restUntilMs || this.#backOff.state(nowMs) === 'waiting';
+  }
+
+  /** The connections that its provider's sites share, where they do. */
+  get #providerConnections(): Allotment | null {
+    return this.#context.throttles.connections(this.#limits.connections);
+  }
+
+  #wantsLease(): boolean {
+    return this.#buffer.length - this.#blockedCount < LOW_WATER || this.#urgent.size > 0;
   }
 
   async #lease(): Promise<void> {
@@ -219,21 +280,27 @@ export class SiteQueue {
     // A site that has not answered lately is probed with one message, not with a block of them.
     const probing = this.#backOff.failures > 0;
     if (probing && this.#buffer.length > 0) return;
-    const { memory, spool, clock, config } = this.#context;
-    const domains = this.#nextDomains();
-    if (domains.length === 0 || !memory.take(0, this.#resume)) return;
+    const { memory, spool, clock } = this.#context;
+    const urgentOnly = this.#buffer.length - this.#blockedCount >= LOW_WATER;
+    const domains = urgentOnly ? this.#urgentDomains() : this.#nextDomains();
+    // What somebody waits for does not wait for memory: there is little of it.
+    if (domains.length === 0 || !(urgentOnly || memory.take(0, this.#resume))) return;
     this.#leasing = true;
     this.#woken.clear();
+    for (const domain of domains) this.#urgent.delete(domain);
     try {
       const lease = await spool.lease({
         domains,
         nowMs: clock.wallMs(),
         messagesMax: probing ? 1 : BLOCK_MESSAGES,
-        bytesMax: Math.min(BLOCK_OCTETS_MAX, memory.left),
-        recipientsMax: config.recipients_per_message,
+        bytesMax: Math.max(1, Math.min(BLOCK_OCTETS_MAX, memory.left)),
+        recipientsMax: this.#recipientsMax(domains),
+        urgentOnly,
+        heldTenants: this.#context.heldTenants(),
       });
       this.#leasing = false;
-      this.#take(lease);
+      if (urgentOnly) this.#keep(lease.messages);
+      else this.#take(lease);
       // Due, it says, and yet nothing to be had: do not spin on it.
       if (lease.messages.length === 0 && this.#woken.size === 0 && this.#ready.size > 0) {
         this.#again(SPOOL_RETRY_MS);
@@ -247,26 +314,46 @@ export class SiteQueue {
     this.work();
   }
 
+  /** At most DOMAINS_PER_LEASE of those that got urgent mail. */
+  #urgentDomains(): string[] {
+    return [...this.#urgent].slice(0, DOMAINS_PER_LEASE);
+  }
+
+  /** Of the domains with the widest limit; consign() splits what is too much for another. */
+  #recipientsMax(domains: readonly string[]): number {
+    const { shaping } = this.#context;
+    let recipientsMax = 1;
+    for (const domain of domains) {
+      const limits = shaping.limitsOf(this.site, domain);
+      recipientsMax = Math.max(recipientsMax, limits.recipientsPerMessage);
+    }
+    return recipientsMax;
+  }
+
   /** Domains to lease for, those with an outdated route sent back to the router. */
   #nextDomains(): string[] {
     const nowMs = this.#context.clock.monotonicMs();
     const domains: string[] = [];
     const outdated: string[] = [];
+    // Those with urgent mail are asked for first.
+    for (const domain of this.#urgent) {
+      const freshUntilMs = this.#ready.get(domain);
+      if (freshUntilMs !== undefined && freshUntilMs >= nowMs) domains.push(domain);
+      if (domains.length === DOMAINS_PER_LEASE) return domains;
+    }
+    const first = new Set(domains);
     for (const [domain, freshUntilMs] of this.#ready) {
+      if (first.has(domain) || this.#blocked.has(domain)) continue;
       if (freshUntilMs < nowMs) outdated.push(domain);
       else if (domains.push(domain) === DOMAINS_PER_LEASE) break;
     }
-    for (const domain of outdated) this.#ready.delete(domain);
+    for (const domain of outdated) this.remove(domain);
     if (outdated.length > 0) this.#context.reroute(outdated);
     return domains;
   }
 
   #take({ messages, nextDueMs }: Lease): void {
     const nowMs = this.#context.clock.wallMs();
-    for (const leased of messages) {
-      this.#context.memory.claim(leased.content.byteLength);
-      this.#buffer.push(consign(leased, nowMs));
-    }
     this.#fullBlocks =
       messages.length === BLOCK_MESSAGES ? Math.min(this.#fullBlocks + 1, FULL_BLOCKS_MAX) : 0;
     for (const [domain, dueMs] of nextDueMs) {
@@ -278,19 +365,34 @@ export class SiteQueue {
       if (more || this.#woken.has(domain)) this.#ready.set(domain, freshUntilMs);
       else this.#context.drained(domain, dueMs);
     }
+    this.#keep(messages);
+  }
+
+  #keep(messages: readonly LeasedMessage[]): void {
+    const { shaping, memory, clock } = this.#context;
+    const nowMs = clock.wallMs();
+    const limitsOf = (domain: string): Limits => shaping.limitsOf(this.site, domain);
+    for (const leased of messages) {
+      for (const consignment of consign(leased, limitsOf, nowMs)) {
+        memory.claim(consignment.content.byteLength);
+        this.#buffer.add(consignment);
+      }
+    }
+    // New mail may be free to go where what is there is not.
+    if (messages.length > 0) this.#pace = null;
     // A hold may have come while the lease was on its way.
     if (this.#stopping || this.#waiting()) this.#releaseBuffer();
   }
 
   #openSome(): void {
-    if (this.#backOff.failures > 0 && this.connections > 0) return;
+    if (this.#pace !== null || (this.#backOff.failures > 0 && this.connections > 0)) return;
     const beyond = this.#ready.size > 0 ? BLOCK_MESSAGES * (2 ** this.#fullBlocks - 1) : 0;
     const inHand = [...this.#links].reduce((sum, link) => sum + link.underWay, 0);
     const desired = this.#concurrency.desired(this.#buffer.length + inHand + beyond);
     while (this.#buffer.length > 0 && this.connections < desired) {
-      if (!this.#context.slots.take(1, this.#resume)) return;
+      if (!this.#takeSlot()) return;
       if (!this.#backOff.enter(this.#context.clock.monotonicMs())) {
-        this.#context.slots.giveBack(1);
+        this.#giveSlotBack();
         return;
       }
       this.#opening += 1;
@@ -298,49 +400,53 @@ export class SiteQueue {
     }
   }
 
-  /** Tries target after target until one is ready for mail, the list is at its end, or one spoke for all. */
-  async #open(): Promise<void> {
-    const itinerary = this.#context.itinerary(this.site);
-    const shunned: Target[] = [];
-    let last: { text: string; hintMs: number | null } | null = null;
-    let ready = false;
-    for (let tried = 0; tried < TARGETS_MAX && !ready && !this.#stopping; ) {
-      const next = await itinerary.next();
-      const target = next.kind === 'target' ? next.target : shunned.shift();
-      if (target === undefined) {
-        last ??= { text: wordingOf(next), hintMs: null };
-        break;
-      }
-      if (next.kind === 'target' && this.#context.hosts.shunned(target.address)) {
-        shunned.push(target);
-        continue;
-      }
-      tried += 1;
-      const cause = await this.#connect(target);
-      ready = cause === null;
-      if (cause === null) break;
-      const judgement = judge(factsOf(cause));
-      const text = `${target.host} [${target.address}]: ${describeCause(cause)}`;
-      last = { text, hintMs: judgement.hintMs };
-      if (judgement.reach === 'site') break;
-      if (cause.kind === 'refused') itinerary.skipHost();
+  /** A connection of all that there are, and of its provider's. */
+  #takeSlot(): boolean {
+    const { slots } = this.#context;
+    if (!slots.take(1, this.#resume)) {
+      if (this.connections === 0) this.#context.crowded();
+      return false;
     }
+    if (this.#providerConnections?.take(1, this.#resume) ?? true) return true;
+    slots.giveBack(1);
+    return false;
+  }
+
+  #giveSlotBack(): void {
+    this.#providerConnections?.giveBack(1);
+    this.#context.slots.giveBack(1);
+  }
+
+  async #open(): Promise<void> {
+    const { hosts, config, clock, openLink } = this.#context;
+    const dialler: Dialler = new Dialler({
+      itinerary: this.#context.itinerary(this.site),
+      hosts,
+      config,
+      tls: this.site.tls,
+      clock,
+      openLink,
+      makeLink: (target) => this.#makeLink(target, (link) => dialler.won(link)),
+      stopping: () => this.#stopping,
+    });
+    this.#diallers.add(dialler);
+    const dialled = await dialler.dial();
+    this.#diallers.delete(dialler);
     this.#opening -= 1;
-    if (ready) {
+    if (dialled.kind === 'ready') {
       this.work();
       return;
     }
-    this.#context.slots.giveBack(1);
+    this.#giveSlotBack();
     if (this.#stopping) return this.#backOff.abandoned();
-    this.#failed(last?.text ?? 'no host could be tried', last?.hintMs ?? null);
+    this.#failed(dialled.text, dialled.hintMs);
   }
 
-  /** @returns null when the session is ready for mail, else why it is not */
-  async #connect(target: Target): Promise<CloseCause | null> {
-    const { hosts, config, clock, openLink } = this.#context;
-    const inClear = config.tls === 'opportunistic' && hosts.tlsBroken(target.address);
+  #makeLink(target: Target, ready: (link: Link) => void): Link {
+    const { hosts, clock } = this.#context;
     const link: Link = new Link(target, () => clock.monotonicMs(), {
       ready: () => {
+        ready(link);
         hosts.answered(target.address);
         this.#links.add(link);
       },
@@ -348,43 +454,122 @@ export class SiteQueue {
       outcome: (consignment, facts) => this.#outcome(link, consignment, facts),
       closed: (cause, untouched) => this.#closed(link, cause, untouched),
     });
-    this.#attempts.add(link);
-    const cause = await link.open(openLink, inClear ? 'none' : config.tls);
-    this.#attempts.delete(link);
-    if (cause === null) return null;
-    if (cause.kind === 'tls' && config.tls === 'opportunistic' && !inClear) {
-      hosts.tlsFailed(target.address);
-      return this.#connect(target);
-    }
-    hosts.failed(target.address);
-    return cause;
+    return link;
   }
 
   #next(link: Link): Consignment | null {
     if (this.#stopping) return null;
     const { config, clock } = this.#context;
-    if (link.spent(clock.monotonicMs(), config)) {
+    const nowMs = clock.monotonicMs();
+    if (link.aged(nowMs, config)) {
       link.quit();
       return null;
     }
-    const consignment = this.#buffer.shift() ?? null;
-    if (this.#buffer.length < LOW_WATER) void this.#lease();
-    return consignment;
+    const pause = { waitMs: Number.POSITIVE_INFINITY, text: '' };
+    let spent = false;
+    this.#blocked.clear();
+    this.#blockedCount = 0;
+    const consignment = this.#buffer.take(({ limits, leased }) => {
+      if (link.messages >= limits.messagesPerConnection) {
+        spent = true;
+        return false;
+      }
+      return this.#hasTurn(limits, leased, nowMs, pause);
+    });
+    if (this.#wantsLease()) void this.#lease();
+    if (consignment !== null) {
+      this.#begin(consignment, nowMs);
+      return consignment;
+    }
+    if (spent) link.quit();
+    else if (pause.waitMs < Number.POSITIVE_INFINITY) this.#paced(pause.text, pause.waitMs);
+    return null;
+  }
+
+  /** Neither its rate nor its domain's connections keep it; a rate that does goes into `pause`. */
+  #hasTurn(
+    { messagesPerSecond, connections }: Limits,
+    { recipients }: LeasedMessage,
+    nowMs: number,
+    pause: { waitMs: number; text: string },
+  ): boolean {
+    if (isOfDomain(connections)) {
+      const { domain } = recipients[0]!;
+      if ((this.#underWay.get(domain) ?? 0) >= connections.max) return this.#block(domain);
+    }
+    const tunedMs = this.#tuner.waitMs(nowMs);
+    const rateMs =
+      messagesPerSecond === null
+        ? 0
+        : this.#context.throttles.bucket(messagesPerSecond, nowMs).waitMs(nowMs);
+    if (tunedMs <= 0 && rateMs <= 0) return true;
+    if (Math.max(tunedMs, rateMs) < pause.waitMs) {
+      pause.waitMs = Math.max(tunedMs, rateMs);
+      pause.text =
+        tunedMs >= rateMs || messagesPerSecond === null
+          ? (this.#tuner.slowed?.text ?? '')
+          : `${messagesPerSecond.max} messages a second is the limit of ${this.#scopeText(messagesPerSecond.scope)}`;
+    }
+    if (messagesPerSecond?.scope.startsWith('domain ') === true) {
+      return this.#block(recipients[0]!.domain);
+    }
+    return false;
+  }
+
+  #block(domain: string): false {
+    this.#blocked.add(domain);
+    this.#blockedCount += 1;
+    return false;
+  }
+
+  #scopeText(scope: string): string {
+    return scope.startsWith('site ') ? this.site.alias : scope;
+  }
+
+  #begin({ limits, leased }: Consignment, nowMs: number): void {
+    this.#pace = null;
+    this.#tuner.take();
+    const { messagesPerSecond, connections } = limits;
+    if (messagesPerSecond !== null) this.#context.throttles.bucket(messagesPerSecond, nowMs).take();
+    if (isOfDomain(connections)) this.#count(leased.recipients[0]!.domain, 1);
+  }
+
+  /** No longer under way. */
+  #end({ limits, leased }: Consignment): void {
+    if (isOfDomain(limits.connections)) this.#count(leased.recipients[0]!.domain, -1);
+  }
+
+  #count(domain: string, change: 1 | -1): void {
+    const count = (this.#underWay.get(domain) ?? 0) + change;
+    if (count === 0) this.#underWay.delete(domain);
+    else this.#underWay.set(domain, count);
+  }
+
+  /** Everything that is buffered waits for its rate. */
+  #paced(text: string, waitMs: number): void {
+    const wallMs = this.#context.clock.wallMs();
+    const untilMs = wallMs + Math.ceil(waitMs);
+    this.#pace = { on: 'rate', text, sinceMs: this.#pace?.sinceMs ?? wallMs, untilMs };
+    const delayMs = Math.min(Math.ceil(waitMs), PACE_MS_MAX);
+    this.#paceUntilMs = this.#context.clock.monotonicMs() + delayMs;
+    this.#again(delayMs);
   }
 
   #outcome(link: Link, consignment: Consignment, facts: readonly RecipientFact[]): void {
     const lost = facts.every(({ phase }) => phase === 'lost');
     const blameless = facts.every(({ maybeDelivered }) => !maybeDelivered);
+    this.#end(consignment);
     if (lost && blameless && link.settled > 0 && !consignment.interrupted && !this.#stopping) {
       // The peer hung up between two messages; this one need not wait for that.
       consignment.interrupted = true;
-      this.#buffer.unshift(consignment);
+      this.#buffer.putBack([consignment]);
       return;
     }
     if (!lost) {
       link.settled += 1;
       this.#succeeded();
       this.#concurrency.served(this.#context.clock.monotonicMs(), link.lastTookMs);
+      this.#tune(consignment, facts);
     }
     this.#context.memory.giveBack(consignment.content.byteLength);
     this.#context.finished(consignment, facts, link.target.host);
@@ -392,8 +577,9 @@ export class SiteQueue {
 
   #closed(link: Link, cause: CloseCause, untouched: readonly Consignment[]): void {
     this.#links.delete(link);
-    this.#context.slots.giveBack(1);
-    this.#buffer.unshift(...untouched);
+    this.#giveSlotBack();
+    for (const consignment of untouched) this.#end(consignment);
+    this.#buffer.putBack(untouched);
     if (this.#stopping) {
       this.#releaseBuffer();
       return;
@@ -417,6 +603,42 @@ export class SiteQueue {
     }
     hosts.failed(link.target.address);
     this.#failed(`${link.target.host}: ${describeCause(cause)}`, judge(factsOf(cause)).hintMs);
+  }
+
+  #tune({ leased }: Consignment, facts: readonly RecipientFact[]): void {
+    const { clock, log } = this.#context;
+    const [nowMs, wallMs] = [clock.monotonicMs(), clock.wallMs()];
+    const domains = leased.recipients.map(({ domain }) => domain);
+    const change = this.#tuner.observe(facts, domains, nowMs, wallMs);
+    if (change === null) return;
+    const { rule, text } = change;
+    log.warn({ site: this.site.alias, rule: rule.name, remedy: rule.remedy }, text);
+    this.#apply(change, wallMs);
+  }
+
+  #apply({ rule: { remedy }, domain, text }: Change, wallMs: number): void {
+    if (remedy.kind === 'slow') return;
+    const untilMs = wallMs + remedy.forMs;
+    if (remedy.kind === 'suspend-domain') {
+      this.remove(domain);
+      const wait = {
+        on: 'rule',
+        text: `${domain} rests by rule: ${text}`,
+        sinceMs: wallMs,
+        untilMs,
+      };
+      this.#context.suspendDomain(domain, wait);
+      return;
+    }
+    this.#restUntilMs = this.#context.clock.monotonicMs() + remedy.forMs;
+    this.#hold = {
+      on: 'rule',
+      text: `${this.site.alias} rests by rule: ${text}`,
+      sinceMs: wallMs,
+      untilMs,
+    };
+    this.#releaseBuffer();
+    this.#again(remedy.forMs);
   }
 
   #succeeded(): void {
@@ -456,31 +678,13 @@ export class SiteQueue {
   }
 
   #releaseBuffer(): void {
+    this.#pace = null;
     if (this.#buffer.length === 0) return;
-    const consignments = this.#buffer;
-    this.#buffer = [];
+    const consignments = this.#buffer.empty();
     for (const { content } of consignments) this.#context.memory.giveBack(content.byteLength);
     this.#context.release(consignments);
   }
 }
 
-function wordingOf(next: NextTarget): string {
-  if (next.kind === 'exhausted') return 'no host answered';
-  return next.kind === 'target' ? 'unreachable' : next.text;
-}
-
-/** What a connection that never got to mail looks like to the policy. */
-function factsOf(cause: CloseCause): Parameters<typeof judge>[0] {
-  switch (cause.kind) {
-    case 'refused':
-      return { phase: cause.phase, reply: cause.reply, maybeDelivered: false };
-    case 'goodbye':
-      return { phase: 'greeting', reply: cause.reply, maybeDelivered: false };
-    case 'connect':
-      return { phase: 'connect', reply: null, maybeDelivered: false };
-    case 'tls':
-      return { phase: 'starttls', reply: null, maybeDelivered: false };
-    default:
-      return { phase: 'lost', reply: null, maybeDelivered: false };
-  }
-}
+/** A limit that counts within the mail of one domain. */
+const isOfDomain = ({ scope }: Limits['connections']): boolean => scope.startsWith('domain ');

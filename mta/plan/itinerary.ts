@@ -58,8 +58,8 @@ export class SiteItinerary implements Itinerary {
     return this.#end();
   }
 
-  skipHost(): void {
-    this.#queue = this.#queue.filter(({ host }) => host !== this.#lastHost);
+  skipHost(useless = this.#lastHost): void {
+    this.#queue = this.#queue.filter(({ host }) => host !== useless);
   }
 
   async #enterRank(hosts: readonly string[]): Promise<void> {

@@ -67,6 +67,9 @@ export type NextTarget =
 export interface Itinerary {
   /** By rank; within a rank hosts in random order; looked up only when reached. */
   next(): Promise<NextTarget>;
-  /** The host of the last target is of no use (bad greeting, say): its other addresses are passed over. */
-  skipHost(): void;
+  /**
+   * This host is of no use (bad greeting, say): its other addresses are passed over.
+   * @param useless default: that of the last target
+   */
+  skipHost(useless?: string): void;
 }

@@ -20,6 +20,7 @@ import type { Endpoint } from '../../runtime/settings.ts';
 import type { Dns } from './dns.ts';
 import { type Family, type HostResult, Hosts, isUsable, TROUBLE_MS, troubleOf } from './hosts.ts';
 import { SiteItinerary } from './itinerary.ts';
+import { Rollup } from './rollup.ts';
 import type { Itinerary, Route, RouteResult, Undeliverable } from './route.ts';
 import { type Site, siteOf, type TlsPolicy } from './site.ts';
 
@@ -30,6 +31,8 @@ export interface RouterParts {
   /** TCP port of MX hosts. */
   readonly port: number;
   readonly tls: TlsPolicy;
+  /** Instead of `tls`, where it differs by domain or host. */
+  readonly tlsOf?: (domain: string, ranks: Site['ranks']) => TlsPolicy;
   /** Our own name, as in EHLO. */
   readonly hostname: string;
   /** Where we take mail ourselves, wildcards already replaced by the addresses they stand for. */
@@ -70,6 +73,7 @@ export class Router {
   readonly #hostname: string;
   readonly #own: ReadonlySet<string>;
   readonly #hosts: Hosts;
+  readonly #rollup = new Rollup();
   readonly #entries = new LRUCache<string, Entry>({ max: ROUTES_MAX });
   readonly #underWay = new Map<string, Promise<RouteResult>>();
 
@@ -139,12 +143,23 @@ export class Router {
       const text = `mail loops back to this server: ${this.#hostname} is the best MX host of ${domain}`;
       return { kind: 'undeliverable', code: 'loop', enhanced: '5.4.6', text, freshUntilMs };
     }
-    const { port, tls } = this.#parts;
-    const site = siteOf({ ranks, port, tls, source: '' });
-    const first = await this.itinerary(site).next();
+    const { port } = this.#parts;
+    const tls = this.#parts.tlsOf?.(domain, ranks) ?? this.#parts.tls;
+    const own = siteOf({ ranks, port, tls, source: '' });
+    const first = await this.itinerary(own).next();
     if (first.kind === 'undeliverable' || first.kind === 'trouble') return first;
+    const site = tls === 'verify' ? own : this.#rolledUp(own);
     const route = { domain, site, origin, authenticated };
     return { kind: 'route', route, freshUntilMs, stale: false };
+  }
+
+  /** Under the names that stand for its hosts; known by now, as the itinerary has looked them up. */
+  #rolledUp(site: Site): Site {
+    const ranks = this.#rollup.ranksOf(site.ranks, (host) => {
+      const found = this.#find(host);
+      return 'kind' in found && found.kind === 'addresses' ? found.addresses : null;
+    });
+    return ranks === site.ranks ? site : siteOf({ ...site, ranks });
   }
 
   #literalExchanges(domain: string): Exchanges {

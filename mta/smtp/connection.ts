@@ -133,6 +133,11 @@ export class Connection<T extends Transaction> {
     return this.#session.idle ? 'idle' : 'busy';
   }
 
+  /** The host has taken the call: TCP is up. */
+  get connected(): boolean {
+    return this.#session.phase !== 'connect' && !this.#session.closed;
+  }
+
   /** Transactions begun on this connection. */
   get messages(): number {
     return this.#session.transactions;

@@ -40,6 +40,8 @@ export interface WorldOptions {
   readonly mail: Mail;
   /** MX host → what its sink does; hosts without an entry refuse connections. */
   readonly sinks: Readonly<Record<string, SinkOptions>>;
+  /** MX hosts that have one address. */
+  readonly sameAddress?: readonly (readonly string[])[];
   readonly delivery?: object;
   readonly mta?: object;
   readonly clock?: Clock;
@@ -71,6 +73,9 @@ export async function createWorld(options: WorldOptions, cleanup: Cleanup): Prom
   const addresses = new Map<string, string>();
   for (const hosts of Object.values(options.mail)) {
     for (const host of hosts) if (host !== '.') addresses.set(host, loopbackAddress());
+  }
+  for (const [first, ...others] of options.sameAddress ?? []) {
+    for (const other of others) addresses.set(other, addresses.get(first!)!);
   }
   const accepted: World['accepted'] = [];
   const sinks = new Map<string, Sink>();
