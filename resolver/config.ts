@@ -208,6 +208,29 @@ export const resolverSchema = z
       .max(10_000)
       .default(32)
       .describe('TCP connections of one address at once; this machine itself may use them all.'),
+    cookie_secrets: z
+      .array(z.string().regex(/^[0-9a-f]{32}$/i, 'is not 32 hexadecimal digits'))
+      .max(4)
+      .default([])
+      .describe(
+        'Secrets of server cookies (RFC 9018), 32 hexadecimal digits each: the first makes them, all are known. Default: a new one at each start.',
+      ),
+    require_cookies: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Clients on other machines must bring our cookie over UDP: with another they get BADCOOKIE, without any TC. The portable listener then serves UDP.',
+      ),
+    identity: z
+      .string()
+      .max(255)
+      .default('')
+      .describe('Told to who asks for id.server or hostname.bind in class CHAOS; "": REFUSED.'),
+    version: z
+      .string()
+      .max(255)
+      .default('')
+      .describe('Told to who asks for version.server or version.bind; "": REFUSED.'),
     rate_limit: z
       .int()
       .min(0)

@@ -47,7 +47,7 @@ export async function startResolver(
   const wheel = new TimerWheel(clock);
   const settings = upstreamSettings(config, chooseUpstreams(config, deps));
   const table =
-    config.fronts === 0 || config.rate_limit > 0
+    config.fronts === 0 || config.rate_limit > 0 || config.require_cookies
       ? null
       : new AnswerTable(config.cache.bytes / TABLE_SHARE, random.integer(2 ** 32));
   const cacheBytes = config.cache.bytes - (table?.octets ?? 0);

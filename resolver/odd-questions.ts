@@ -4,6 +4,7 @@
  */
 import { CLASS, EXTENDED_ERROR, FLAG, HEADER_OCTETS, RCODE, TYPE } from './wire/constants.ts';
 import type { QueryView } from './wire/message.ts';
+import { nameToText } from './wire/names.ts';
 import { type ExtendedError, writeError, writeResponse } from './wire/write.ts';
 
 /** QTYPEs and meta-types (RFC 6895 §3.1); ordinary types resume above. */
@@ -25,8 +26,33 @@ export const isOddQuestion = (view: QueryView): boolean =>
   view.qtype === TYPE.OPT ||
   view.qtype === 0;
 
+/** What is told to those who ask in class CHAOS (RFC 4892); "" is nothing. */
+export interface Identity {
+  /** id.server, hostname.bind */
+  readonly name: string;
+  /** version.server, version.bind */
+  readonly version: string;
+}
+
+const CHAOS_NAMES: Readonly<Record<string, keyof Identity>> = {
+  'id.server.': 'name',
+  'hostname.bind.': 'name',
+  'version.server.': 'version',
+  'version.bind.': 'version',
+};
+const CHAOS_TEXT_OCTETS_MAX = 255;
+
 /** @returns the response to an odd question, in a buffer of its own */
-export function answerOddQuestion(query: Uint8Array, view: QueryView): Uint8Array {
+export function answerOddQuestion(
+  query: Uint8Array,
+  view: QueryView,
+  identity: Identity,
+): Uint8Array {
+  if (view.qclass === CLASS.CH && view.qtype === TYPE.TXT) {
+    const what = CHAOS_NAMES[lowerText(query)];
+    const text = what === undefined ? '' : identity[what];
+    if (text !== '') return answerChaos(query, view, text);
+  }
   if (view.qclass !== CLASS.IN) return writeError(query, view, RCODE.REFUSED, NO_CLASS);
   if (view.qtype === TYPE.ANY) return answerAny(query, view);
   if (view.qtype === TYPE.AXFR || view.qtype === TYPE.IXFR) {
@@ -36,6 +62,25 @@ export function answerOddQuestion(query: Uint8Array, view: QueryView): Uint8Arra
     return writeError(query, view, RCODE.FORMERR, NO_META);
   }
   return writeError(query, view, RCODE.NOTIMP, NO_META);
+}
+
+function lowerText(query: Uint8Array): string {
+  const text = nameToText(query, HEADER_OCTETS);
+  return typeof text === 'number' ? '' : text.toLowerCase();
+}
+
+function answerChaos(query: Uint8Array, view: QueryView, text: string): Uint8Array {
+  const name = query.subarray(HEADER_OCTETS, view.nameEnd);
+  const octets = Buffer.from(text).subarray(0, CHAOS_TEXT_OCTETS_MAX);
+  const rdata = Uint8Array.from([octets.length, ...octets]);
+  return writeResponse({
+    id: view.id,
+    flags: FLAG.AA | (view.flags & (FLAG.RD | FLAG.CD)),
+    question: { name, type: TYPE.TXT, class: CLASS.CH },
+    answers: [{ name, type: TYPE.TXT, class: CLASS.CH, ttlSeconds: 0, rdata }],
+    edns: view.hasEdns,
+    dnssecOk: view.dnssecOk,
+  });
 }
 
 function answerAny(query: Uint8Array, view: QueryView): Uint8Array {

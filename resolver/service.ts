@@ -28,9 +28,11 @@ import type { ResolverConfig } from './config.ts';
 import type { Counters, Source, Transport } from './counters.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Events } from './events.ts';
-import { answerOddQuestion, isOddQuestion } from './odd-questions.ts';
-import { RateLimit } from './rate-limit.ts';
+import { answerOddQuestion, type Identity, isOddQuestion } from './odd-questions.ts';
+import { isLoopback, RateLimit } from './rate-limit.ts';
 import { refreshQuestion } from './refresh.ts';
+import { REPLY_OPTIONS_OCTETS_MAX, ReplyOptions } from './reply-options.ts';
+import { SECRET_OCTETS, ServerCookies } from './server-cookies.ts';
 import { answerSpecialName } from './special-names.ts';
 import { LANE } from './upstream/budget.ts';
 import type { Forwarder, ForwardFailure } from './upstream/forward.ts';
@@ -52,7 +54,9 @@ import { type ExtendedError, writeError } from './wire/write.ts';
 export const DROPPED = 0;
 export const MISSED = -1;
 /** Room that {@link Service.answer} wants for an answer. */
-export const ANSWER_OCTETS_MAX = RENDER_OCTETS_MAX;
+export const ANSWER_OCTETS_MAX = RENDER_OCTETS_MAX + REPLY_OPTIONS_OCTETS_MAX;
+/** Idle time of a stream connection; RFC 7766 §6.2.3 suggests seconds. */
+export const IDLE_MS = 20_000;
 
 /** RFC 8767 §5: how long a client waits for news before it gets what is stale. */
 const PATIENCE_MS = 1_800;
@@ -131,7 +135,11 @@ export class Service implements FlightOwner<Waiter> {
   readonly #view = new QueryView();
   /** Reused for every rendering. */
   readonly #how = { nowMs: 0, octetsMax: 0 };
-  readonly #scratch = new Uint8Array(RENDER_OCTETS_MAX);
+  readonly #scratch = new Uint8Array(ANSWER_OCTETS_MAX);
+  readonly #cookies: ServerCookies;
+  readonly #replyOptions: ReplyOptions;
+  readonly #requireCookies: boolean;
+  readonly #identity: Identity;
 
   constructor(options: ServiceOptions) {
     const { config, cache, counters, clock, wheel, forwarder } = options;
@@ -142,6 +150,10 @@ export class Service implements FlightOwner<Waiter> {
     this.#deadlines = new Deadlines(config.clients, config.deadline);
     this.#rateLimit = new RateLimit(config.rate_limit);
     this.#overLimit = config.rate_limit_answer;
+    this.#cookies = new ServerCookies(cookieSecrets(config, options.random));
+    this.#replyOptions = new ReplyOptions(this.#cookies, IDLE_MS);
+    this.#requireCookies = config.require_cookies;
+    this.#identity = { name: config.identity, version: config.version };
     this.#limits = {
       minTtlMs: config.cache.min_ttl,
       maxTtlMs: config.cache.max_ttl,
@@ -191,6 +203,17 @@ export class Service implements FlightOwner<Waiter> {
    *   query must go to {@link resolve}
    */
   answer(message: Uint8Array, transport: Transport, address: string, out: Uint8Array): number {
+    const octets = this.#answerAtOnce(message, transport, address, out);
+    if (octets <= 0 || !this.#replyOptions.wanted(this.#view, transport)) return octets;
+    return this.#appendOptions(out, octets, message, { transport, address });
+  }
+
+  #answerAtOnce(
+    message: Uint8Array,
+    transport: Transport,
+    address: string,
+    out: Uint8Array,
+  ): number {
     const view = this.#view;
     const verdict = parseQuery(message, view);
     if (verdict === QueryVerdict.drop) {
@@ -204,11 +227,14 @@ export class Service implements FlightOwner<Waiter> {
     if (verdict !== QueryVerdict.ok || !this.#acl.allows(address) || isOddQuestion(view)) {
       return this.#answerUnusual(message, address, nowMs, out);
     }
+    if (this.#requireCookies && transport === 'udp' && !this.#bringsCookie(message, address)) {
+      return this.#demandCookie(message, nowMs, out);
+    }
     const key = queryKey(message, view);
     const cache = this.cacheOf(key);
     const entry = cache.get(key);
     this.#how.nowMs = nowMs;
-    this.#how.octetsMax = transport === 'udp' ? udpLimitOctets(view) : MESSAGE_OCTETS_MAX;
+    this.#how.octetsMax = this.#octetsMax(transport);
     if (entry !== undefined && isFresh(entry, nowMs)) {
       this.attendants.onHit(key);
       this.attendants.ledger.countLookup(key, 'answer');
@@ -238,7 +264,7 @@ export class Service implements FlightOwner<Waiter> {
     const local =
       answerSpecialName(message, view) ?? (this.#ipv6 ? null : answerWithoutIpv6(message, view));
     if (local !== null) {
-      this.#sendOwn(local, client, 'local', nowMs);
+      this.#sendOwn(local, message, client, 'local', nowMs);
       return;
     }
     const key = queryKey(message, view);
@@ -248,7 +274,7 @@ export class Service implements FlightOwner<Waiter> {
     const source = flight === undefined ? 'upstream' : 'coalesced';
     if (flight === undefined && !view.rd) {
       const refusal = writeError(message, view, RCODE.REFUSED, NOT_RECURSIVE);
-      this.#sendOwn(refusal, client, 'refused', nowMs);
+      this.#sendOwn(refusal, message, client, 'refused', nowMs);
       return;
     }
     if (flight === undefined) flight = this.#takeOff(key, message, nowMs);
@@ -259,7 +285,13 @@ export class Service implements FlightOwner<Waiter> {
       this.#sendEntry(key, stale, waiter, 'stale', nowMs);
     } else if (flight === undefined || !this.inFlight.join(flight, waiter)) {
       const reason = this.attendants.dnsbl.zoneOf(key) === null ? TOO_MANY : TOO_MANY_LISTS;
-      this.#sendOwn(writeError(message, view, RCODE.SERVFAIL, reason), client, 'failure', nowMs);
+      this.#sendOwn(
+        writeError(message, view, RCODE.SERVFAIL, reason),
+        message,
+        client,
+        'failure',
+        nowMs,
+      );
     } else if (stale !== null) {
       this.inFlight.setPatience(flight, PATIENCE_MS);
     }
@@ -410,15 +442,64 @@ export class Service implements FlightOwner<Waiter> {
     const { query, client } = waiter;
     parseQuery(query, view);
     this.#how.nowMs = nowMs;
-    this.#how.octetsMax = client.transport === 'udp' ? udpLimitOctets(view) : MESSAGE_OCTETS_MAX;
+    this.#how.octetsMax = this.#octetsMax(client.transport);
     const octets = renderAnswer(entry, query, view, this.#how, this.#scratch);
     this.#count(source, this.#scratch, waiter.arrivedAtMs);
-    client.send(this.#scratch.subarray(0, octets));
+    this.#send(octets, query, client);
   }
 
-  #sendOwn(answer: Uint8Array, client: Client, source: Source, arrivedAtMs: number): void {
+  /** @param query is what the view was parsed from */
+  #sendOwn(
+    answer: Uint8Array,
+    query: Uint8Array,
+    client: Client,
+    source: Source,
+    arrivedAtMs: number,
+  ): void {
     this.#count(source, answer, arrivedAtMs);
-    client.send(answer);
+    this.#scratch.set(answer);
+    this.#send(answer.length, query, client);
+  }
+
+  /** Sends what is in the scratch buffer. */
+  #send(octets: number, query: Uint8Array, client: Client): void {
+    const whole = this.#replyOptions.wanted(this.#view, client.transport)
+      ? this.#appendOptions(this.#scratch, octets, query, client)
+      : octets;
+    client.send(this.#scratch.subarray(0, whole));
+  }
+
+  #appendOptions(
+    out: Uint8Array,
+    octets: number,
+    query: Uint8Array,
+    client: { readonly transport: Transport; readonly address: string },
+  ): number {
+    const nowSeconds = Math.floor(this.#clock.wallMs() / 1000);
+    return this.#replyOptions.append(out, octets, query, this.#view, client, nowSeconds);
+  }
+
+  #octetsMax(transport: Transport): number {
+    const octets = transport === 'udp' ? udpLimitOctets(this.#view) : MESSAGE_OCTETS_MAX;
+    return octets - this.#replyOptions.reserve(this.#view, transport);
+  }
+
+  #bringsCookie(message: Uint8Array, address: string): boolean {
+    if (isLoopback(address)) return true;
+    const { cookieOffset, cookieLength } = this.#view;
+    const cookie = message.subarray(cookieOffset, cookieOffset + cookieLength);
+    return this.#cookies.knows(cookie, address, Math.floor(this.#clock.wallMs() / 1000));
+  }
+
+  /** BADCOOKIE to who can do better; TC to who cannot, because over TCP its address is no lie. */
+  #demandCookie(message: Uint8Array, nowMs: number, out: Uint8Array): number {
+    const hasCookie = this.#view.cookieLength > 0;
+    const rcode = hasCookie ? RCODE.BADCOOKIE : RCODE.NOERROR;
+    const answer = writeError(message, this.#view, rcode);
+    if (!hasCookie) answer[2] = answer[2]! | (FLAG.TC >>> 8);
+    out.set(answer);
+    this.#count('refused', out, nowMs);
+    return answer.length;
   }
 
   #answerOverLimit(message: Uint8Array, transport: Transport, out: Uint8Array): number {
@@ -439,11 +520,14 @@ export class Service implements FlightOwner<Waiter> {
     if (!this.#acl.allows(address)) {
       answer = writeError(message, view, RCODE.REFUSED, NOT_ALLOWED);
       source = 'refused';
+    } else if (view.verdict === QueryVerdict.cookieOnly) {
+      answer = writeError(message, view, RCODE.NOERROR);
+      source = 'local';
     } else if (view.verdict !== QueryVerdict.ok) {
       answer = writeError(message, view, view.verdict);
       source = 'failure';
     } else {
-      answer = answerOddQuestion(message, view);
+      answer = answerOddQuestion(message, view, this.#identity);
       source = (answer[3]! & 0x0f) === RCODE.NOERROR ? 'local' : 'refused';
     }
     out.set(answer);
@@ -457,3 +541,11 @@ export class Service implements FlightOwner<Waiter> {
     this.attendants.queryLog.note(answer, source, nowMs - arrivedAtMs, nowMs);
   }
 }
+
+const cookieSecrets = (
+  { cookie_secrets }: ResolverConfig,
+  random: Random,
+): readonly Uint8Array[] =>
+  cookie_secrets.length > 0
+    ? cookie_secrets.map((hex) => Buffer.from(hex, 'hex'))
+    : [Uint8Array.from({ length: SECRET_OCTETS }, () => random.integer(256))];

@@ -19,10 +19,10 @@ import { findPortHolder } from '../../runtime/port-holder.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { Alarm, type AlarmOwner } from '../../runtime/timer-wheel.ts';
 import { ListenFailed } from '../errors.ts';
-import { ANSWER_OCTETS_MAX, type Client, MISSED } from '../service.ts';
+import { ANSWER_OCTETS_MAX, type Client, IDLE_MS, MISSED } from '../service.ts';
 import { MESSAGE_OCTETS_MAX, RCODE, TYPE } from '../wire/constants.ts';
 import { headerRcodeOf, RecordCursor } from '../wire/message.ts';
-import { Crowd, IDLE_MS, type StreamOptions, type TlsIdentity } from './tcp.ts';
+import { Crowd, type StreamOptions, type TlsIdentity } from './tcp.ts';
 
 const PATH = '/dns-query';
 const MEDIA_TYPE = 'application/dns-message';

@@ -17,14 +17,12 @@ import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-whe
 import type { Counters } from '../counters.ts';
 import { ListenFailed } from '../errors.ts';
 import { isLoopback } from '../rate-limit.ts';
-import { ANSWER_OCTETS_MAX, type Client, MISSED, type Service } from '../service.ts';
+import { ANSWER_OCTETS_MAX, type Client, IDLE_MS, MISSED, type Service } from '../service.ts';
 import { FrameReader } from '../wire/frame.ts';
 import { writeUint16 } from '../wire/message.ts';
 
 const PIPELINE_MAX = 256;
 const WRITE_OCTETS_MAX = 262_144;
-/** RFC 7766 §6.2.3 suggests seconds. */
-export const IDLE_MS = 20_000;
 const SLOW_MS = 10_000;
 const HANDSHAKE_MS = 5_000;
 const LENGTH_OCTETS = 2;

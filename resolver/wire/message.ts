@@ -88,6 +88,8 @@ export const QueryVerdict = {
   ok: 0,
   /** No header, or a response: to answer would be to talk to ourselves or to amplify. */
   drop: -1,
+  /** No question, but a cookie: the client wants ours (RFC 7873 §5.4). */
+  cookieOnly: -2,
   formErr: RCODE.FORMERR,
   notImp: RCODE.NOTIMP,
   badVers: RCODE.BADVERS,
@@ -125,6 +127,9 @@ export class QueryView {
   /** The COOKIE option's data (RFC 7873); length 0 when there is none. */
   cookieOffset = 0;
   cookieLength = 0;
+  /** Options that ask for the same in the response (RFC 7828, RFC 7830). */
+  hasKeepalive = false;
+  hasPadding = false;
 }
 
 function resetView(view: QueryView): void {
@@ -141,12 +146,14 @@ function resetView(view: QueryView): void {
   view.optionsLength = 0;
   view.cookieOffset = 0;
   view.cookieLength = 0;
+  view.hasKeepalive = false;
+  view.hasPadding = false;
 }
 
 /**
  * Parses a query from a client.
  *
- * FORMERR: QDCOUNT other than 1 (RFC 9619), anything cut short, a compressed QNAME (a pointer could
+ * FORMERR: QDCOUNT other than 1 (RFC 9619; 0 is allowed with a cookie), anything cut short, a compressed QNAME (a pointer could
  * only lead into the header), records in the answer section, two OPT records or one that is not owned
  * by the root (RFC 6891 §6.1.1), a COOKIE of the wrong length (RFC 7873 §5.2.2).
  * Octets behind the last counted record are ignored: the counts define the message, no RFC forbids
@@ -173,8 +180,15 @@ function judgeQuery(message: Uint8Array, view: QueryView): QueryVerdict {
   view.cd = (flags & FLAG.CD) !== 0;
   const hasQuestion = questionCountOf(message) === 1 && parseQuestion(message, view);
   if (view.opcode !== OPCODE.QUERY) return QueryVerdict.notImp;
+  if (questionCountOf(message) === 0) return judgeWithoutQuestion(message, view);
   if (!hasQuestion) return QueryVerdict.formErr;
   return parseQueryRecords(message, view);
+}
+
+function judgeWithoutQuestion(message: Uint8Array, view: QueryView): QueryVerdict {
+  const verdict = parseQueryRecords(message, view);
+  if (verdict !== QueryVerdict.ok) return verdict;
+  return view.cookieLength > 0 ? QueryVerdict.cookieOnly : QueryVerdict.formErr;
 }
 
 /** @returns whether the question is sound; offsets are set only then */
@@ -202,7 +216,7 @@ function parseQueryRecords(message: Uint8Array, view: QueryView): QueryVerdict {
   const authorities = authorityCountOf(message);
   const records = authorities + additionalCountOf(message);
   if (answerCountOf(message) !== 0 || records > QUERY_RECORDS_MAX) return QueryVerdict.formErr;
-  let at = view.questionEnd;
+  let at = Math.max(view.questionEnd, HEADER_OCTETS);
   let verdict: QueryVerdict = QueryVerdict.ok;
   for (let index = 0; index < records; index += 1) {
     const fixedOffset = skipName(message, at);
@@ -253,6 +267,10 @@ function parseOptions(message: Uint8Array, view: QueryView): QueryVerdict {
       if (!isCookieLength(length)) return QueryVerdict.formErr;
       view.cookieOffset = at;
       view.cookieLength = length;
+    } else if (code === EDNS_OPTION.TCP_KEEPALIVE) {
+      view.hasKeepalive = true;
+    } else if (code === EDNS_OPTION.PADDING) {
+      view.hasPadding = true;
     }
     at += length;
   }

@@ -178,3 +178,27 @@ describe('HTTPS', () => {
     await closed;
   });
 });
+
+test('who pads gets blocks of 468 octets, so that lengths tell nothing (RFC 8467)', async () => {
+  const agent = new Agent({
+    allowH2: true,
+    connect: { ca: identity.cert, servername: 'dns.example.net' },
+  });
+  cleanup.add(() => agent.close());
+  const lengths: number[] = [];
+  for (const name of ['a.example', 'a-much-longer-name.of.several.labels.example']) {
+    const query = question(name, TYPE.A);
+    const padded = Uint8Array.from([...query, 0, 12, 0, 0]);
+    padded[query.length - 1] = 4;
+    const response = await fetch(`https://127.0.0.1:${portOf('https')}/dns-query`, {
+      method: 'POST',
+      body: padded,
+      headers: { 'content-type': MEDIA_TYPE },
+      dispatcher: agent,
+    });
+    const answer = Buffer.from(await response.arrayBuffer());
+    expect(brief(oracle(answer))).toBe('NOERROR 1');
+    lengths.push(answer.length);
+  }
+  expect(lengths).toEqual([468, 468]);
+});
