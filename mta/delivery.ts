@@ -15,7 +15,13 @@ import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import type { MtaConfig } from './config.ts';
 import { Allotment } from './delivery/allotment.ts';
-import { type Consignment, dispose, expiry, type Failure } from './delivery/consignment.ts';
+import {
+  type Consignment,
+  type Disposal,
+  dispose,
+  expiry,
+  type Failure,
+} from './delivery/consignment.ts';
 import { DueLedger } from './delivery/due-ledger.ts';
 import { HostHealth } from './delivery/hosts.ts';
 import type { LinkOpener } from './delivery/link.ts';
@@ -69,6 +75,12 @@ export interface DeliveryDeps {
   readonly bounce: (leased: LeasedMessage, failures: readonly Failure[]) => Submission | null;
   /** @throws MessageNotSigned, IntakeBusy */
   readonly sign: (submission: Submission) => Promise<Submission>;
+  /** @returns the notice that a host has taken mail of which it will tell nobody, where one is wanted */
+  readonly relayed?: (
+    leased: LeasedMessage,
+    recipients: Disposal['delivered'],
+    host: string,
+  ) => Submission | null;
   readonly events: DeliveryEvents;
   readonly counters: DeliveryCounters;
   readonly clock: Clock;
@@ -515,7 +527,12 @@ export class Delivery {
       counters.deferred += 1;
       events.deferral(leased, recipient, reason, dueMs);
     }
-    this.#settle(leased, disposal.settlements, disposal.failures, () => {
+    // A host that offers DSN tells of success itself; of the others we say what we know.
+    const silent = consignment.dsn !== undefined && !consignment.dsn.passedOn;
+    const relayed = silent
+      ? (this.#deps.relayed?.(leased, disposal.delivered, host) ?? null)
+      : null;
+    this.#settle(leased, disposal.settlements, disposal.failures, relayed, () => {
       for (const { recipient, dueMs } of disposal.deferred) this.#due(recipient.domain, dueMs);
       for (const [position, settlement] of disposal.settlements.entries()) {
         if (settlement.kind !== 'released') continue;
@@ -529,6 +546,7 @@ export class Delivery {
     leased: LeasedMessage,
     settlements: readonly Settlement[],
     failures: readonly Failure[],
+    relayed: Submission | null = null,
     then: () => void = () => undefined,
   ): void {
     const { counters, events, bounce } = this.#deps;
@@ -538,8 +556,9 @@ export class Delivery {
       events.bounce(leased, failure);
     }
     const notice = failures.length > 0 ? bounce(leased, failures) : null;
-    this.#settler.add(settlements, notice === null ? [] : [notice], ([noticeId]) => {
-      if (notice !== null && noticeId !== undefined) this.#arrived(noticeId, notice);
+    const notices = [relayed, notice].filter((one) => one !== null);
+    this.#settler.add(settlements, notices, (ids) => {
+      for (const [position, id] of ids.entries()) this.#arrived(id, notices[position]!);
       then();
     });
   }

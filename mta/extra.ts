@@ -39,3 +39,20 @@ export const readRecipientExtra = (text: string | undefined): RecipientExtra =>
 /** Does the client of this recipient want to hear of that? (RFC 3461 §4.1) */
 export const wantsNotice = ({ notify }: RecipientExtra, condition: NotifyCondition): boolean =>
   notify === undefined ? condition === 'FAILURE' : notify.includes(condition);
+
+/** " RET=… ENVID=…" as far as they are given (RFC 3461 §4.3, §4.4). */
+export const mailParameters = ({ ret, envid }: MessageExtra): string =>
+  `${ret === undefined ? '' : ` RET=${ret}`}${envid === undefined ? '' : ` ENVID=${envid}`}`;
+
+/** " NOTIFY=… ORCPT=…" as far as they are given (RFC 3461 §4.1, §4.2). */
+export const rcptParameters = ({ notify, orcpt }: RecipientExtra): string => {
+  const conditions = notify?.length === 0 ? 'NEVER' : notify?.join(',');
+  const asked = conditions === undefined ? '' : ` NOTIFY=${conditions}`;
+  return orcpt === undefined ? asked : `${asked} ORCPT=${orcpt}`;
+};
+
+/** What xtext stands for (RFC 3461 §4); octets as latin1 characters. */
+export const decodeXtext = (text: string): string =>
+  text.replaceAll(/\+([0-9A-F]{2})/g, (_all, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );

@@ -213,6 +213,7 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
       openConnection({ host, address, port, tls, clientName: hostname }, connection, handlers),
     shaping,
     bounce: (leased, failures) => dsn.bounce(leased, failures),
+    relayed: (leased, recipients, host) => dsn.relayed(leased, recipients, host),
     sign: (submission) => signer.sign(submission),
     events: new Events(eventSink, clock),
     counters: newDeliveryCounters(),

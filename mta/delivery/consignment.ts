@@ -4,10 +4,16 @@
  */
 import type { Random } from '../../runtime/random.ts';
 import { type Judgement, judge } from '../disposition.ts';
+import { mailParameters, rcptParameters, readMessageExtra, readRecipientExtra } from '../extra.ts';
 import { nextAttempt, type RetryPolicy } from '../plan/retry.ts';
 import type { Limits } from '../plan/shaping.ts';
 import { formatReply, type Reply } from '../smtp/reply.ts';
-import { describeCause, type RecipientFact, type Transaction } from '../smtp/transaction.ts';
+import {
+  type DsnWishes,
+  describeCause,
+  type RecipientFact,
+  type Transaction,
+} from '../smtp/transaction.ts';
 import type { LeasedMessage, LeasedRecipient, Settlement, WaitReason } from '../spool/spool.ts';
 
 export interface Consignment extends Transaction {
@@ -53,7 +59,20 @@ const consignmentOf = (leased: LeasedMessage, limits: Limits, nowMs: number): Co
   content: leased.content,
   body: leased.body,
   smtpUtf8: leased.smtpUtf8,
+  dsn: wishesOf(leased),
 });
+
+/** @returns undefined where the client asked for nothing, which is nearly always */
+function wishesOf({ extra, recipients }: LeasedMessage): DsnWishes | undefined {
+  if (extra === undefined && recipients.every((recipient) => recipient.extra === undefined)) {
+    return undefined;
+  }
+  return {
+    mail: mailParameters(readMessageExtra(extra)),
+    rcpt: recipients.map((recipient) => rcptParameters(readRecipientExtra(recipient.extra))),
+    passedOn: false,
+  };
+}
 
 /** What is said of a recipient that will not be tried again. */
 export interface Failure {

@@ -44,9 +44,3 @@ function isOrcpt(value: string): boolean {
   if (value.length > ORCPT_LENGTH_MAX || split < 1) return false;
   return /^[A-Za-z0-9-]+$/.test(value.slice(0, split)) && XTEXT.test(value.slice(split + 1));
 }
-
-/** RFC 3461 §4: what xtext stands for; octets as latin1 characters. */
-export const decodeXtext = (text: string): string =>
-  text.replaceAll(/\+([0-9A-F]{2})/g, (_all, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  );

@@ -3,7 +3,7 @@
  * Attributes: https://www.postfix.org/XCLIENT_README.html
  */
 import { isIP } from 'node:net';
-import { decodeXtext } from './dsn-parameters.ts';
+import { decodeXtext } from '../extra.ts';
 
 /** As EHLO offers it. */
 export const XCLIENT_OFFER = 'XCLIENT NAME ADDR PORT PROTO HELO LOGIN';

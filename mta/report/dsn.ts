@@ -6,10 +6,12 @@
  * - Nothing of a peer's reply or of the message gets into a field of the notice but printable text.
  * - Header of the original and texts are bounded: HEADER_OCTETS_MAX, TEXT_MAX a recipient.
  */
+import { isAscii as isAsciiOctets } from 'node:buffer';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { Reply } from '../disposition.ts';
 import { formatMessageId, type MessageId, type Submission } from '../envelope.ts';
+import { decodeXtext, readMessageExtra, readRecipientExtra, wantsNotice } from '../extra.ts';
 import { asciiText, field, fieldText, headerOf, isAscii, mailDate, part, wrap } from './mime.ts';
 
 /** The message that failed, as far as a notice tells of it. */
@@ -20,10 +22,23 @@ export interface ReturnedMessage {
   readonly receivedAtMs: number;
   /** Borrowed. */
   readonly content: Uint8Array;
+  /** Of the spool; see ../extra.ts. */
+  readonly extra?: string;
+}
+
+/** A recipient that a host took which tells nobody of it. */
+export interface RelayedRecipient {
+  readonly recipient: ReportedRecipient;
+  readonly reply: Reply;
+}
+
+export interface ReportedRecipient {
+  readonly address: string;
+  readonly extra?: string;
 }
 
 export interface FailedRecipient {
-  readonly recipient: { readonly address: string };
+  readonly recipient: ReportedRecipient;
   /** RFC 3463, class 5. */
   readonly status: string;
   /** One line for a person. */
@@ -47,8 +62,31 @@ const HEADER_OCTETS_MAX = 65_536;
 const TEXT_MAX = 2_000;
 const ADDRESS_MAX = 320;
 const NAME_MAX = 255;
-const STATUS = /^5\.\d{1,3}\.\d{1,3}$/;
+const STATUS = /^[25]\.\d{1,3}\.\d{1,3}$/;
+/** A larger message returns as its header, whatever RET says (RFC 3461 §4.3 lets us). */
+const RETURNED_OCTETS_MAX = 1_048_576;
 const UINT32_SPAN = 0x1_0000_0000;
+
+interface NoticeKind {
+  readonly subject: string;
+  /** RFC 3464 §2.3.3. */
+  readonly action: 'failed' | 'relayed';
+  explain(date: string, recipients: string): string;
+}
+
+const FAILED: NoticeKind = {
+  subject: 'Undelivered mail returned to sender',
+  action: 'failed',
+  explain: (date, recipients) =>
+    `The message that it took from you on ${date} could not be delivered to the following ${recipients}. It will not try again.`,
+};
+
+const RELAYED: NoticeKind = {
+  subject: 'Your mail was handed on',
+  action: 'relayed',
+  explain: (date, recipients) =>
+    `The message that it took from you on ${date} was handed on for the following ${recipients}. Whether it arrived will not be told.`,
+};
 
 export class DsnWriter {
   readonly #options: DsnOptions;
@@ -60,25 +98,60 @@ export class DsnWriter {
   }
 
   /**
-   * One notice for all recipients of one message that failed together.
+   * One notice for all recipients of one message that failed together and whose failure is to be told.
    *
-   * @returns null when the reverse-path is null or leads nowhere, or nothing failed
+   * @returns null when the reverse-path is null or leads nowhere, or nobody wants to hear of it
    */
   bounce(message: ReturnedMessage, failures: readonly FailedRecipient[]): Submission | null {
+    const told = failures.filter(({ recipient }) =>
+      wantsNotice(readRecipientExtra(recipient.extra), 'FAILURE'),
+    );
+    return this.#notice(message, FAILED, told);
+  }
+
+  /**
+   * Success, as far as we can know of it: the host took the mail and offers no DSN (RFC 3461 §5.2.2).
+   *
+   * @returns null as {@link bounce} does; most senders want none
+   */
+  relayed(
+    message: ReturnedMessage,
+    recipients: readonly RelayedRecipient[],
+    host: string,
+  ): Submission | null {
+    const told = recipients
+      .filter(({ recipient }) => wantsNotice(readRecipientExtra(recipient.extra), 'SUCCESS'))
+      .map(({ recipient, reply }) => {
+        const text = `${host} took it, and sends no notices of its own`;
+        return { recipient, status: reply.enhanced ?? '2.0.0', text, reply, host };
+      });
+    return this.#notice(message, RELAYED, told);
+  }
+
+  #notice(
+    message: ReturnedMessage,
+    kind: NoticeKind,
+    told: readonly FailedRecipient[],
+  ): Submission | null {
     const { reversePath } = message;
-    if (reversePath === '' || failures.length === 0) return null;
+    if (reversePath === '' || told.length === 0) return null;
     const domain = this.#options.domainOf(reversePath);
     if (domain === null) return null;
     // To an ASCII address the notice stays ASCII, so that every host on the way takes it (RFC 6533 §1).
     const international = !isAscii(reversePath);
+    const whole =
+      kind === FAILED &&
+      readMessageExtra(message.extra).ret === 'FULL' &&
+      message.content.length <= RETURNED_OCTETS_MAX;
+    const asciiOnly = isAsciiOctets(message.content);
     return {
       envelope: {
         reversePath: '',
         recipients: [{ index: 0, address: reversePath, domain }],
-        body: international ? '8bitmime' : '7bit',
+        body: international || (whole && !asciiOnly) ? '8bitmime' : '7bit',
         smtpUtf8: international,
       },
-      content: this.#content(message, failures, international),
+      content: this.#content(message, kind, told, international, whole),
       receivedAtMs: this.#options.clock.wallMs(),
       origin: 'dsn',
     };
@@ -86,8 +159,10 @@ export class DsnWriter {
 
   #content(
     message: ReturnedMessage,
+    kind: NoticeKind,
     failures: readonly FailedRecipient[],
     international: boolean,
+    whole: boolean,
   ): Uint8Array {
     const boundary = `=_${this.#token()}`;
     const original = headerOf(message.content, HEADER_OCTETS_MAX);
@@ -95,36 +170,33 @@ export class DsnWriter {
       part({
         type: 'text/plain; charset=utf-8',
         description: 'Notification',
-        content: Buffer.from(this.#explanation(message, failures)),
+        content: Buffer.from(this.#explanation(message, kind, failures)),
         eightBit: international,
       }),
       part({
         type: international ? 'message/global-delivery-status' : 'message/delivery-status',
         description: 'Delivery report',
-        content: Buffer.from(this.#status(message, failures, international)),
+        content: Buffer.from(this.#status(message, kind, failures, international)),
         eightBit: international,
       }),
-      part({
-        type: original.international ? 'message/global-headers' : 'text/rfc822-headers',
-        description: 'Header of the undelivered message',
-        content: original.header,
-        eightBit: international,
-      }),
+      whole
+        ? returned(message.content, original.international)
+        : headerPart(original, international),
     ];
     const delimiter = Buffer.from(`\r\n--${boundary}\r\n`);
     return Buffer.concat([
-      Buffer.from(this.#header(message.reversePath, boundary)),
+      Buffer.from(this.#header(message.reversePath, kind, boundary)),
       ...parts.flatMap((pieces) => [delimiter, ...pieces]),
       Buffer.from(`\r\n--${boundary}--\r\n`),
     ]);
   }
 
-  #header(reversePath: string, boundary: string): string {
+  #header(reversePath: string, { subject }: NoticeKind, boundary: string): string {
     return [
       field('Date', mailDate(this.#options.clock.wallMs())),
       field('From', `Mail Delivery System <MAILER-DAEMON@${this.#hostname}>`),
       field('To', `<${fieldText(reversePath, ADDRESS_MAX)}>`),
-      field('Subject', 'Undelivered mail returned to sender'),
+      field('Subject', subject),
       field('Message-ID', `<${this.#token()}@${this.#hostname}>`),
       field('Auto-Submitted', 'auto-replied'),
       field('MIME-Version', '1.0'),
@@ -136,9 +208,13 @@ export class DsnWriter {
     ].join('');
   }
 
-  #explanation({ receivedAtMs }: ReturnedMessage, failures: readonly FailedRecipient[]): string {
+  #explanation(
+    { receivedAtMs }: ReturnedMessage,
+    { explain }: NoticeKind,
+    failures: readonly FailedRecipient[],
+  ): string {
     const recipients = failures.length === 1 ? 'recipient' : 'recipients';
-    const what = `The message that it took from you on ${mailDate(receivedAtMs)} could not be delivered to the following ${recipients}. It will not try again.`;
+    const what = explain(mailDate(receivedAtMs), recipients);
     const blocks = failures.map(({ recipient, text }) => {
       const address = fieldText(recipient.address, ADDRESS_MAX);
       return `\r\n<${address}>\r\n    ${wrap(fieldText(text, TEXT_MAX), '    ')}`;
@@ -152,7 +228,8 @@ export class DsnWriter {
 
   /** RFC 3464 §2: fields of the message, then a block for each recipient. */
   #status(
-    { message, receivedAtMs }: ReturnedMessage,
+    { message, receivedAtMs, extra }: ReturnedMessage,
+    { action }: NoticeKind,
     failures: readonly FailedRecipient[],
     international: boolean,
   ): string {
@@ -160,8 +237,9 @@ export class DsnWriter {
     const blocks = failures.map((failure) =>
       [
         '\r\n',
+        originalRecipient(failure.recipient),
         field('Final-Recipient', finalRecipient(failure.recipient.address, international)),
-        field('Action', 'failed'),
+        field('Action', action),
         field('Status', STATUS.test(failure.status) ? failure.status : '5.0.0'),
         failure.host === null
           ? ''
@@ -170,7 +248,11 @@ export class DsnWriter {
         field('Last-Attempt-Date', attempted),
       ].join(''),
     );
+    const { envid } = readMessageExtra(extra);
     return [
+      envid === undefined
+        ? ''
+        : field('Original-Envelope-Id', asciiText(decodeXtext(envid), NAME_MAX)),
       field('Reporting-MTA', `dns; ${this.#hostname}`),
       field('X-Postilion-Message-Id', formatMessageId(message)),
       field('Arrival-Date', mailDate(receivedAtMs)),
@@ -186,6 +268,31 @@ export class DsnWriter {
     ).join('');
   }
 }
+
+/** RFC 3461 §6.3 (d): as the sender wrote it, also of a type that we do not know. */
+function originalRecipient({ extra }: ReportedRecipient): string {
+  const { orcpt } = readRecipientExtra(extra);
+  if (orcpt === undefined) return '';
+  const split = orcpt.indexOf(';');
+  const address = asciiText(decodeXtext(orcpt.slice(split + 1)), ADDRESS_MAX);
+  return field('Original-Recipient', `${orcpt.slice(0, split)}; ${address}`);
+}
+
+const headerPart = (original: ReturnType<typeof headerOf>, eightBit: boolean) =>
+  part({
+    type: original.international ? 'message/global-headers' : 'text/rfc822-headers',
+    description: 'Header of the message',
+    content: original.header,
+    eightBit,
+  });
+
+/** RFC 2046 §5.2.1: message/rfc822 may not be base64, so it goes as it came. */
+const returned = (content: Uint8Array, international: boolean): Buffer[] => [
+  Buffer.from(
+    `Content-Description: Message\r\nContent-Type: ${international ? 'message/global' : 'message/rfc822'}\r\nContent-Transfer-Encoding: ${isAsciiOctets(content) ? '7bit' : '8bit'}\r\n\r\n`,
+  ),
+  Buffer.from(content.buffer, content.byteOffset, content.length),
+];
 
 /** RFC 3464 §2.3.2; where it is not ASCII, RFC 6533 §3: as it is, or with \x{…} in an ASCII notice. */
 function finalRecipient(address: string, international: boolean): string {

@@ -7,6 +7,8 @@ export interface Capabilities {
   readonly eightBitMime: boolean;
   readonly smtpUtf8: boolean;
   readonly chunking: boolean;
+  /** RFC 3461. */
+  readonly dsn: boolean;
   readonly enhancedStatusCodes: boolean;
   /** SIZE is known as a MAIL parameter. */
   readonly size: boolean;
@@ -25,6 +27,7 @@ export const NO_CAPABILITIES: Capabilities = {
   eightBitMime: false,
   smtpUtf8: false,
   chunking: false,
+  dsn: false,
   enhancedStatusCodes: false,
   size: false,
   sizeMax: null,
@@ -48,6 +51,7 @@ export function readCapabilities(reply: Reply): Capabilities {
     eightBitMime: parameters.has('8BITMIME'),
     smtpUtf8: parameters.has('SMTPUTF8'),
     chunking: parameters.has('CHUNKING'),
+    dsn: parameters.has('DSN'),
     enhancedStatusCodes: parameters.has('ENHANCEDSTATUSCODES'),
     size: parameters.has('SIZE'),
     sizeMax,

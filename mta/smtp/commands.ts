@@ -54,7 +54,7 @@ export const ehlo = (clientName: string): string => `EHLO ${checkedName(clientNa
 export const helo = (clientName: string): string => `HELO ${checkedName(clientName)}\r\n`;
 
 /**
- * The parameters say only what the host offers (RFC 1870, 6152, 6531).
+ * The parameters say only what the host offers (RFC 1870, 3461, 6152, 6531).
  * @throws UnwritableArgument
  */
 export function mail(transaction: Transaction, offered: Capabilities): string {
@@ -65,13 +65,17 @@ export function mail(transaction: Transaction, offered: Capabilities): string {
   const size = offered.size ? ` SIZE=${transaction.content.length}` : '';
   const body = transaction.body === '8bitmime' && offered.eightBitMime ? ' BODY=8BITMIME' : '';
   const utf8 = smtpUtf8 && offered.smtpUtf8 ? ' SMTPUTF8' : '';
-  return `MAIL FROM:<${reversePath}>${size}${body}${utf8}\r\n`;
+  const dsn = offered.dsn ? (transaction.dsn?.mail ?? '') : '';
+  return `MAIL FROM:<${reversePath}>${size}${body}${utf8}${dsn}\r\n`;
 }
 
-/** @throws UnwritableArgument */
-export function rcpt(address: string, smtpUtf8: boolean): string {
+/**
+ * @param parameters "" or, each behind a space, what the host offers to understand
+ * @throws UnwritableArgument
+ */
+export function rcpt(address: string, smtpUtf8: boolean, parameters = ''): string {
   if (!isWritable(address, smtpUtf8)) throw new UnwritableArgument('forward-path', address);
-  return `RCPT TO:<${address}>\r\n`;
+  return `RCPT TO:<${address}>${parameters}\r\n`;
 }
 
 /** The whole message as one chunk (RFC 3030 §2). */

@@ -151,9 +151,16 @@ export class Session<T extends Transaction> {
       this.#queue(command.RSET, 'rset', null);
     this.#dirty = false;
     this.#queue(command.mail(transaction, this.capabilities), 'mail', work);
+    const dsn = this.capabilities.dsn ? transaction.dsn : undefined;
+    if (dsn !== undefined) dsn.passedOn = true;
     for (const [index, address] of transaction.recipients.entries()) {
       if (work.facts[index] !== null) continue;
-      this.#queue(command.rcpt(address, transaction.smtpUtf8), 'rcpt', work, index);
+      this.#queue(
+        command.rcpt(address, transaction.smtpUtf8, dsn?.rcpt[index]),
+        'rcpt',
+        work,
+        index,
+      );
     }
     if (work.ahead) this.#sendContent(work, true);
     else if (this.#pipelines && !this.#chunks) {

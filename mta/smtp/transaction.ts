@@ -18,6 +18,18 @@ export interface Transaction {
   readonly content: Uint8Array;
   readonly body: Body;
   readonly smtpUtf8: boolean;
+  /** What the sender asked to be told; absent when nothing out of the ordinary. */
+  readonly dsn?: DsnWishes | undefined;
+}
+
+/** Parameters of MAIL and RCPT for hosts that offer DSN (RFC 3461); values as the client wrote them. */
+export interface DsnWishes {
+  /** "" or " RET=… ENVID=…". */
+  readonly mail: string;
+  /** For each recipient "" or " NOTIFY=… ORCPT=…". */
+  readonly rcpt: readonly string[];
+  /** Set once they were sent: then it is the host's to tell of success (RFC 3461 §5.2.1). */
+  passedOn: boolean;
 }
 
 /** Which command a reply answered; 'lost' when no reply came because the connection ended. */

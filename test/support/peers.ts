@@ -10,6 +10,7 @@ import { describe } from 'vitest';
 
 /** Program that proves the peer is there → Debian package that brings it. */
 const PACKAGE_OF = {
+  curl: 'curl',
   dig: 'bind9-dnsutils',
   dnsdist: 'dnsdist',
   dnsperf: 'dnsperf',
@@ -21,7 +22,13 @@ const PACKAGE_OF = {
   'smtp-source': 'postfix',
   swaks: 'swaks',
   unbound: 'unbound',
+  'swaks-tls': 'libnet-ssleay-perl',
 } as const;
+
+/** What is proved by running something rather than by a program's name. */
+const PROOF: Readonly<Partial<Record<keyof typeof PACKAGE_OF, readonly [string, ...string[]]>>> = {
+  'swaks-tls': ['perl', '-MNet::SSLeay', '-e', '1'],
+};
 
 /** What is no package: the right to do something on this machine. */
 const ABILITIES = {
@@ -38,6 +45,11 @@ export type Peer = keyof typeof PACKAGE_OF;
 export type Ability = keyof typeof ABILITIES;
 
 const isAbility = (need: Peer | Ability): need is Ability => Object.hasOwn(ABILITIES, need);
+
+const hasPeer = (need: Peer): boolean => {
+  const [program, ...args] = PROOF[need] ?? [];
+  return program === undefined ? hasProgram(need) : spawnSync(program, args).status === 0;
+};
 
 /** Debian keeps servers in sbin, which the PATH of an ordinary user lacks. */
 export const PEER_PATH = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
@@ -66,7 +78,7 @@ export function requirePeer(...needs: readonly (Peer | Ability)[]): typeof descr
   for (const need of needs) {
     if (isAbility(need)) {
       if (!ABILITIES[need].has()) unable.push(ABILITIES[need].why);
-    } else if (!hasProgram(need)) {
+    } else if (!hasPeer(need)) {
       missing.add(PACKAGE_OF[need]);
     }
   }

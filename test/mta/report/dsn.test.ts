@@ -117,7 +117,7 @@ test('reads as it should, line by line', () => {
     'Last-Attempt-Date: Tue, 24 Nov 2026 07:40:00 +0000',
     '',
     '--=_00abcdef00abcdef00abcdef',
-    'Content-Description: Header of the undelivered message',
+    'Content-Description: Header of the message',
     'Content-Type: text/rfc822-headers',
     'Content-Transfer-Encoding: 7bit',
     '',

@@ -21,6 +21,7 @@ test('a large provider', () => {
     eightBitMime: true,
     smtpUtf8: true,
     chunking: true,
+    dsn: false,
     enhancedStatusCodes: true,
     size: true,
     sizeMax: 157_286_400,

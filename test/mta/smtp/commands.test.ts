@@ -29,6 +29,16 @@ describe('MAIL', () => {
       line: 'MAIL FROM:<grün@example.net> SMTPUTF8\r\n',
     },
     {
+      fields: { dsn: { mail: ' RET=FULL', rcpt: [], passedOn: false } },
+      offered: { ...NO_CAPABILITIES, dsn: true },
+      line: 'MAIL FROM:<from@example.net> RET=FULL\r\n',
+    },
+    {
+      fields: { dsn: { mail: ' RET=FULL', rcpt: [], passedOn: false } },
+      offered: NO_CAPABILITIES,
+      line: 'MAIL FROM:<from@example.net>\r\n',
+    },
+    {
       fields: { body: '8bitmime' as const },
       offered: NO_CAPABILITIES,
       line: 'MAIL FROM:<from@example.net>\r\n',
@@ -167,4 +177,10 @@ describe('what a host cannot take', () => {
     const refusal = command.unfit(letter('a', fields), offered);
     expect(refusal === null ? null : formatReply(refusal)).toBe(reply);
   });
+});
+
+test('RCPT carries what the host offers to understand', () => {
+  expect(command.rcpt('a@example.org', false, ' NOTIFY=NEVER')).toBe(
+    'RCPT TO:<a@example.org> NOTIFY=NEVER\r\n',
+  );
 });
