@@ -96,9 +96,8 @@ export class Budget implements AlarmOwner {
     return false;
   }
 
-  /** Like {@link take}, for what nobody needs: only while nobody waits and tokens are plenty; never waits. */
+  /** Like {@link take}, for what nobody needs: only while tokens are plenty, so that nobody waits for them. */
   takeSpare(lane: Lane, own: TokenBucket | null, packets: number): boolean {
-    if (this.#someoneBefore(LANE.refresh)) return false;
     if (!this.bucket.hasToSpare(packets) || own?.hasToSpare(packets) === false) return false;
     this.#pay(lane, own, packets);
     return true;

@@ -191,7 +191,7 @@ test('who asks for little does not overtake who waits for much', () => {
   expect(sent.map(({ packets }) => packets)).toEqual([12, 6, 1]);
 });
 
-test('what is to spare is what nobody waits for, with half a burst left', () => {
+test('what is to spare is what leaves half a burst', () => {
   const { clock, ask, budget } = setUp(1_000);
   const spare = () => budget.takeSpare(LANE.lookup, null, 1);
   let taken = 0;
