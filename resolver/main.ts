@@ -86,12 +86,13 @@ export async function startResolver(
     events,
   });
   const { attendants } = service;
-  if (table !== null) {
-    new Popularity(cache, wheel, (key, hits) => {
-      attendants.onHit(key);
-      attendants.ledger.countLookup(key, 'answer', hits);
-    });
-  }
+  const popularity =
+    table === null
+      ? null
+      : new Popularity(cache, clock, (key, hits) => {
+          attendants.onHit(key);
+          attendants.ledger.countLookup(key, 'answer', hits);
+        });
   const snapshot = openSnapshot(config, { ...deps, cache, wheel });
   const listeners = new Listeners();
   const parts = { config, service, counters, clock, wheel, log, table };
@@ -100,6 +101,7 @@ export async function startResolver(
     await listeners.close();
     service.inFlight.stop();
     autoBudget?.stop();
+    popularity?.stop();
     forwarder.stop();
     await snapshot?.stop();
     wheel.stop();

@@ -22,6 +22,9 @@ const LATENCY_PER_SECOND = 10_000;
 const LATENCY_SECONDS = 1;
 /** So that no contestant meets more misses at once than it can hold. */
 const WARM_OUTSTANDING = 100;
+const WARM_SECONDS = 2;
+/** Its questions are those of no round that counts. */
+const WARM_ROUND = 1_000;
 
 /** One kind of load; a tournament may have several, such as sizes or rates. */
 export interface Load {
@@ -143,6 +146,11 @@ async function playLoad(
     }
   }
   const measured = new Map<string, Measured[]>();
+  await writeLines(file, load.lines(WARM_ROUND));
+  for (const { server } of running.values()) {
+    // Compilers and allocators settle; nothing of this is measured.
+    await runDnsperf({ server, file, seconds: WARM_SECONDS });
+  }
   for (let round = 0; round < tournament.rounds; round += 1) {
     await writeLines(file, load.lines(round));
     for (const [{ name }, contestant] of running) {

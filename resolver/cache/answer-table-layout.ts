@@ -30,12 +30,14 @@ export const RING_OCTETS_MAX = 1_073_741_824;
 export const TAIL = 0;
 export const CONTROL_OCTETS = 128;
 
-/** Words of a slot; with the fourth, unused, no slot lies across two cache lines. */
+/** Words of a slot; four, so that none lies across two cache lines. */
 export const SLOT_WORDS = 4;
 /** 0 when free. */
 export const SLOT_POSITION = 0;
 export const SLOT_HASH = 1;
 export const SLOT_HITS = 2;
+/** Of the hits, those that the core knows of. */
+export const SLOT_TOLD = 3;
 const SLOT_OCTETS = 4 * SLOT_WORDS;
 /** Records are nine units and more in practice, so four units of ring a slot is less than half full. */
 const UNITS_PER_SLOT = 4;

@@ -22,6 +22,7 @@ import {
   SLOT_HASH,
   SLOT_HITS,
   SLOT_POSITION,
+  SLOT_TOLD,
   SLOT_WORDS,
   slotCountOf,
   slotsOf,
@@ -147,7 +148,8 @@ export class AnswerTable {
   }
 
   /**
-   * Visits the next slots in turn, tells of each key that was hit since, and halves its hits.
+   * Visits the next slots in turn, tells of each key that was hit since the last time and how often, and
+   * halves its hits. Beyond 255 hits are not counted, so that many are told as fewer.
    *
    * @param slotsMax how many slots to visit
    * @param toldMax  how many keys to tell of; then the rest waits for the next call
@@ -160,10 +162,13 @@ export class AnswerTable {
       const slot = this.#sweepAt * SLOT_WORDS;
       this.#sweepAt = (this.#sweepAt + 1) & this.#slotMask;
       const hits = slots[slot + SLOT_HITS]!;
+      const freshHits = hits - slots[slot + SLOT_TOLD]!;
       if (hits === 0 || slots[slot] === 0) continue;
       slots[slot + SLOT_HITS] = hits >>> 1;
+      slots[slot + SLOT_TOLD] = hits >>> 1;
+      if (freshHits <= 0) continue;
       told += 1;
-      onPopular(this.#keyOf(slots[slot]!), hits);
+      onPopular(this.#keyOf(slots[slot]!), freshHits);
     }
   }
 
@@ -302,6 +307,7 @@ export class AnswerTable {
     const moved = this.#append(units);
     this.#octets.set(this.#stage.subarray(0, units * UNIT_OCTETS), 4 * this.#wordAt(moved));
     this.#slots[slot + SLOT_HITS] = hits >>> 1;
+    this.#slots[slot + SLOT_TOLD] = Math.min(this.#slots[slot + SLOT_TOLD]!, hits >>> 1);
     Atomics.store(this.#slots, slot + SLOT_POSITION, moved | 0);
     return 1;
   }
@@ -333,6 +339,7 @@ export class AnswerTable {
       if (slots[slot] === 0) {
         slots[slot + SLOT_HASH] = hash;
         slots[slot + SLOT_HITS] = 0;
+        slots[slot + SLOT_TOLD] = 0;
         this.#entries += 1;
         return slot;
       }
@@ -358,6 +365,7 @@ export class AnswerTable {
       const target = gap * SLOT_WORDS;
       slots[target + SLOT_HASH] = slots[slot + SLOT_HASH]!;
       slots[target + SLOT_HITS] = slots[slot + SLOT_HITS]!;
+      slots[target + SLOT_TOLD] = slots[slot + SLOT_TOLD]!;
       Atomics.store(slots, target + SLOT_POSITION, slots[slot]!);
       gap = index;
     }

@@ -1,29 +1,34 @@
 /** What fronts serve never asks the cache, so the cache asks them: popular answers stay in use there. */
-import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
+import type { Clock, Timer } from '../../runtime/clock.ts';
 import type { CacheStore } from './store.ts';
 
+/** A timer of its own: on the wheel it would keep that turning, a hundred times a second. */
 const EVERY_MS = 1_000;
 /** Every answer is looked at once in so many turns, or more when much is popular. */
 const TURNS = 16;
 /** Each costs 1 µs. */
 const USED_MAX = 4_096;
 
-export class Popularity implements AlarmOwner {
+export class Popularity {
   readonly #cache: CacheStore;
-  readonly #wheel: TimerWheel;
+  readonly #clock: Clock;
   readonly #onUsed: (key: string, hits: number) => void;
-  readonly #alarm = new Alarm(this, 0);
+  #timer: Timer;
 
-  /** Works until the wheel is stopped. @param onUsed told of keys that fronts answered of late */
-  constructor(cache: CacheStore, wheel: TimerWheel, onUsed: (key: string, hits: number) => void) {
+  /** @param onUsed told of keys that fronts answered, and how often since last time */
+  constructor(cache: CacheStore, clock: Clock, onUsed: (key: string, hits: number) => void) {
     this.#cache = cache;
-    this.#wheel = wheel;
+    this.#clock = clock;
     this.#onUsed = onUsed;
-    wheel.arm(this.#alarm, EVERY_MS);
+    this.#timer = clock.after(EVERY_MS, this.#look);
   }
 
-  onAlarm(): void {
-    this.#cache.noteHits(TURNS, USED_MAX, this.#onUsed);
-    this.#wheel.arm(this.#alarm, EVERY_MS);
+  stop(): void {
+    this.#timer.cancel();
   }
+
+  readonly #look = (): void => {
+    this.#cache.noteHits(TURNS, USED_MAX, this.#onUsed);
+    this.#timer = this.#clock.after(EVERY_MS, this.#look);
+  };
 }

@@ -88,8 +88,7 @@ export class CacheStore {
     const table = this.#table;
     table?.sweep(Math.ceil(table.slotCount / turns), usedMax, (key, hits) => {
       this.addHits(key, hits);
-      // The table keeps half of its count for the next time.
-      onUsed(key, hits - (hits >>> 1));
+      onUsed(key, hits);
     });
   }
 
