@@ -17,6 +17,8 @@ export interface Letter {
   /** Without angle brackets. */
   readonly reversePath: string;
   readonly recipients: readonly string[];
+  /** Of MAIL, such as "MT-PRIORITY=4". */
+  readonly parameters?: string;
   /** Parts of the content, sent one after the other: CRLF line endings, dot-stuffed, ending with CRLF. */
   readonly content: readonly Uint8Array[];
 }
@@ -78,7 +80,8 @@ class Session {
   /** @returns the reply that decides about the letter: the first refusal, or the final 250 */
   async send(letter: Letter): Promise<string> {
     const recipients = letter.recipients.map((address) => `RCPT TO:<${address}>\r\n`).join('');
-    this.#socket.write(`MAIL FROM:<${letter.reversePath}>\r\n${recipients}DATA\r\n`);
+    const parameters = letter.parameters === undefined ? '' : ` ${letter.parameters}`;
+    this.#socket.write(`MAIL FROM:<${letter.reversePath}>${parameters}\r\n${recipients}DATA\r\n`);
     let refusal: string | null = null;
     for (let expected = 1 + letter.recipients.length; expected > 0; expected -= 1) {
       const reply = await this.reply();

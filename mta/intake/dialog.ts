@@ -6,6 +6,7 @@
  * - No reply quotes what the client sent, so nothing can be injected into one.
  */
 import { isIPv4 } from 'node:net';
+import type { Priority } from '../envelope.ts';
 import { type MessageExtra, type RecipientExtra, writeExtra } from '../extra.ts';
 import { type Forward, type Mailbox, parsePath } from './address.ts';
 import { Collector } from './collector.ts';
@@ -14,6 +15,7 @@ import type { Refusal } from './counters.ts';
 import { decodeBase64, parsePlain } from './credentials.ts';
 import { readMailDsn, readRcptDsn } from './dsn-parameters.ts';
 import type { Draft, Intake } from './intake.ts';
+import { readPriority } from './mt-priority.ts';
 import type { Protocol } from './received.ts';
 import { busyReply, type Refused } from './replies.ts';
 import { parseXclient, XCLIENT_OFFER } from './xclient.ts';
@@ -39,6 +41,7 @@ interface Transaction {
   readonly recipients: Forward[];
   /** RET and ENVID. */
   readonly dsn: MessageExtra;
+  readonly priority: Priority;
 }
 
 const say = (reply: string): Step => ({ reply, next: 'command' });
@@ -49,6 +52,14 @@ const NO_DSN: RecipientExtra = {};
 const SEND_DATA: Step = { reply: '354 end with <CR><LF>.<CR><LF>', next: 'content' };
 const BYE: Step = { reply: '221 2.0.0 bye', next: 'close' };
 const SECURE: Step = { reply: '220 2.0.0 ready to start TLS', next: 'secure' };
+/** MAIL parameters whose bad values are told from parameters that nobody knows. */
+const KNOWN_PARAMETERS: ReadonlySet<string> = new Set([
+  'SIZE',
+  'SMTPUTF8',
+  'BODY',
+  'AUTH',
+  'MT-PRIORITY',
+]);
 const CONTROL = /[\x00-\x1f\x7f]/;
 
 export class Dialog {
@@ -118,7 +129,7 @@ export class Dialog {
 
   /** The finished message; the transaction ends with reset(). */
   draft(): Draft {
-    const { reversePath, recipients, utf8, dsn } = this.#transaction!;
+    const { reversePath, recipients, utf8, dsn, priority } = this.#transaction!;
     const extra = writeExtra(dsn);
     return {
       door: 'smtp',
@@ -128,7 +139,7 @@ export class Dialog {
       mayUseUtf8: utf8,
       trace: { protocol: this.#protocol(utf8), helo: this.#helo, address: this.#address },
       origin: `smtp ${this.#address}`,
-      ...(extra === undefined ? {} : { options: { extra } }),
+      options: { priority, ...(extra === undefined ? {} : { extra }) },
     };
   }
 
@@ -190,6 +201,7 @@ export class Dialog {
     const { hostname, message_bytes } = this.#intake.settings;
     if (verb === 'HELO') return say(`250 ${hostname}`);
     const offers = [hostname, 'PIPELINING', `SIZE ${message_bytes}`, '8BITMIME', 'SMTPUTF8', 'DSN'];
+    offers.push('MT-PRIORITY');
     if (this.#trusted) offers.push(XCLIENT_OFFER);
     if (this.#tls && !this.#secure) offers.push('STARTTLS');
     if (this.#mayAuthenticate()) offers.push('AUTH PLAIN LOGIN');
@@ -223,8 +235,9 @@ export class Dialog {
 
   #readMailParameters({
     parameters,
-  }: PathCommand): Pick<Transaction, 'utf8' | 'octets' | 'dsn'> | Refused {
+  }: PathCommand): Omit<Transaction, 'reversePath' | 'recipients'> | Refused {
     let utf8 = false;
+    let priority: Priority = 'normal';
     let octets = 0;
     for (const [name, value] of parameters) {
       if (name === 'SIZE' && /^\d{1,20}$/.test(value)) octets = Number(value);
@@ -235,7 +248,9 @@ export class Dialog {
       // RFC 4954 §5: must be understood where AUTH is offered; we vouch for no one, so it goes no further.
       else if (name === 'AUTH' && value !== '') continue;
       else if (name === 'RET' || name === 'ENVID') continue;
-      else if (name === 'SIZE' || name === 'SMTPUTF8' || name === 'BODY' || name === 'AUTH') {
+      else if (name === 'MT-PRIORITY' && readPriority(value) !== null) {
+        priority = readPriority(value)!;
+      } else if (KNOWN_PARAMETERS.has(name)) {
         return { reason: 'syntax', reply: `501 5.5.4 bad value of ${name}` };
       } else return { reason: 'syntax', reply: '555 5.5.4 MAIL parameter not recognized' };
     }
@@ -252,7 +267,7 @@ export class Dialog {
     }
     const { held } = this.#intake;
     if (octets > held.max - held.held) return busyReply(held.name);
-    return { utf8, octets, dsn };
+    return { utf8, octets, dsn, priority };
   }
 
   #onRcpt(argument: string): Step {

@@ -66,6 +66,8 @@ export interface Mailing {
   readonly from?: string;
   readonly to: readonly string[];
   readonly content?: string;
+  /** Of MAIL. */
+  readonly parameters?: string;
 }
 
 export async function createWorld(options: WorldOptions, cleanup: Cleanup): Promise<World> {
@@ -159,9 +161,15 @@ async function send(mta: RunningMta, mailings: readonly Mailing[]): Promise<stri
     letters: mailings
       .map(
         (
-          { from = 'sender@sender.example', to, content = 'Subject: hello\r\n\r\nhello\r\n' },
+          {
+            from = 'sender@sender.example',
+            to,
+            content = 'Subject: hello\r\n\r\nhello\r\n',
+            parameters,
+          },
           index,
         ) => ({
+          ...(parameters === undefined ? {} : { parameters }),
           id: String(index),
           reversePath: from,
           recipients: to,

@@ -139,6 +139,7 @@ describe('a session', () => {
       '250-8BITMIME',
       '250-SMTPUTF8',
       '250-DSN',
+      '250-MT-PRIORITY',
       '250 ENHANCEDSTATUSCODES',
       '221 2.0.0 bye',
     ]);
@@ -215,6 +216,9 @@ const REFUSALS: readonly (readonly [sent: string, reply: string])[] = [
 ];
 const ACCEPTED: readonly (readonly [sent: string, reply: string])[] = [
   ['MAIL FROM:<a@b.c> SIZE=1048576 BODY=8BITMIME SMTPUTF8', '250 2.1.0 '],
+  ['MAIL FROM:<a@b.c> MT-PRIORITY=-9', '250 2.1.0 '],
+  ['MAIL FROM:<a@b.c> MT-PRIORITY=10', '501 5.5.4 '],
+  ['MAIL FROM:<a@b.c> MT-PRIORITY', '501 5.5.4 '],
   ['mail from: <@route.example:a@b.c>', '250 2.1.0 '],
   ['MAIL FROM:<\xc3\xbc@b.c> SMTPUTF8', '250 2.1.0 '],
   ['VRFY a@b.c', '252 '],
