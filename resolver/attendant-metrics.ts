@@ -57,10 +57,10 @@ function addGuard(registry: Registry, { guard }: Attendants): void {
     'bounce_guard',
     'Denials that contradicted what was true lately, by what asking elsewhere showed.',
     ['verdict'],
-    () => VERDICTS.map((verdict) => [[verdict], guard?.verdicts[verdict] ?? 0]),
+    () => VERDICTS.map((verdict) => [[verdict], guard.verdicts[verdict]]),
   );
   addCounter(registry, 'bounce_guard_packets', 'Packets sent to confirm denials.', [], () => [
-    [[], guard?.packetsTotal ?? 0],
+    [[], guard.packetsTotal],
   ]);
 }
 

@@ -49,8 +49,7 @@ export interface AttendantDeps {
 
 export class Attendants implements RefreshOwner {
   readonly bundles: Bundles;
-  /** null when it is switched off. */
-  readonly guard: BounceGuard | null;
+  readonly guard: BounceGuard;
   readonly dnsbl: Dnsbl;
   readonly uncap: TtlUncap;
   readonly ledger = new Ledger();
@@ -70,13 +69,22 @@ export class Attendants implements RefreshOwner {
       },
     });
     const memoryMs = Math.max(config.stale, MEMORY_MS_MIN);
-    this.guard = config.bounce_guard
-      ? new BounceGuard(new PositiveMemory(memoryMs, deps.random))
-      : null;
+    const memory = new PositiveMemory(memoryMs, deps.random);
+    this.guard = new BounceGuard(memory, config.bounce_guard);
     this.dnsbl = new Dnsbl(config.dnsbl, deps.random.integer(2 ** 32));
     this.uncap = new TtlUncap(config.uncap);
     this.recovery = new Recovery({ ...deps, probe: (key) => this.queue.add(key, 'watch') });
     this.queryLog = new QueryLog(config.query_log, deps.log);
+  }
+
+  /** Takes over what may change at any time. */
+  reconfigure(config: ResolverConfig): void {
+    this.bundles.options.mode = config.bundles;
+    this.bundles.options.ipv6 = config.ipv6;
+    this.guard.enabled = config.bounce_guard;
+    this.dnsbl.configure(config.dnsbl);
+    this.uncap.ceilingMs = config.uncap;
+    this.queryLog.oneIn = config.query_log;
   }
 
   /** A client asked for the key, and need not wait for an exchange of its own. */
@@ -94,7 +102,7 @@ export class Attendants implements RefreshOwner {
   isSettled(flight: Journey, entry: CacheEntry): boolean {
     if (flight.doubt !== null) {
       const verdict = isDenial(flight.key, entry) ? 'confirmed' : 'refuted';
-      this.guard?.end(verdict, flight.doubt.question.packetsSent);
+      this.guard.end(verdict, flight.doubt.question.packetsSent);
       flight.doubt = null;
       return true;
     }
@@ -109,7 +117,7 @@ export class Attendants implements RefreshOwner {
     this.ledger.countExchange(key, question.packetsSent, entry.upstream, nowMs - startedAtMs);
     if (entry.kind === 'failure') this.recovery.onFailed(key, 'refused', flight.waiters.length > 0);
     else this.recovery.onAnswered(key);
-    this.guard?.onAdmitted(key, entry, nowMs);
+    this.guard.onAdmitted(key, entry, nowMs);
     this.bundles.onAdmitted(key, entry, previous, nowMs);
     this.onFlightEnd(flight);
   }
@@ -120,7 +128,7 @@ export class Attendants implements RefreshOwner {
     this.ledger.countExchange(key, question.packetsSent, null, 0);
     if (remembered) this.recovery.onFailed(key, reason, waiters.length > 0);
     if (flight.doubt !== null) {
-      this.guard?.end('unconfirmed', flight.doubt.question.packetsSent);
+      this.guard.end('unconfirmed', flight.doubt.question.packetsSent);
       flight.doubt = null;
     }
     this.onFlightEnd(flight);

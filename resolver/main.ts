@@ -1,10 +1,4 @@
-/**
- * Puts the resolver together and starts it. What it yields is data for the sidecar, which owns HTTP,
- * signals and the process.
- */
-import { readFileSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
-import type { Endpoint } from '../runtime/settings.ts';
+import { Registry } from 'prom-client';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import { AnswerTable } from './cache/answer-table.ts';
 import { Popularity } from './cache/popularity.ts';
@@ -12,25 +6,19 @@ import { SnapshotFile } from './cache/snapshot-file.ts';
 import { CacheStore } from './cache/store.ts';
 import type { ResolverConfig } from './config.ts';
 import { Counters } from './counters.ts';
-import { Deadlines } from './deadlines.ts';
-import { UpstreamLoop } from './errors.ts';
 import { Events } from './events.ts';
 import { describeEntry, domainKey, explainDomain } from './explain.ts';
+import { closeGeneration, type Generation, openGeneration } from './generation.ts';
 import { Listeners } from './listen/listeners.ts';
-import { createMetrics } from './metrics.ts';
-import { isOurselves, parseNameservers } from './resolv-conf.ts';
+import { fillMetrics } from './metrics.ts';
+import { changesBetween } from './reload.ts';
 import type { FlushScope, ResolverDeps, RunningResolver, WarmReport } from './running.ts';
 import { Service } from './service.ts';
-import { plainUpstream, type UpstreamAddress } from './upstream/address.ts';
-import { assembleGroups } from './upstream/assemble.ts';
-import { AutoBudget } from './upstream/auto-budget.ts';
-import { Forwarder } from './upstream/forward.ts';
-import { systemSignals } from './upstream/signals.ts';
 import type { Upstream } from './upstream/upstream.ts';
-import { upstreamSettings } from './upstream-settings.ts';
 import { warmKey } from './warm.ts';
 
-const RESOLV_CONF = '/etc/resolv.conf';
+/** Exchanges of upstreams that were replaced have ended by their deadline; their timers a little later. */
+const RETIRE_MARGIN_MS = 1_000;
 
 /** One part in this many of the cache is for the copies that fronts serve. */
 const TABLE_SHARE = 3;
@@ -45,7 +33,6 @@ export async function startResolver(
 ): Promise<RunningResolver> {
   const { clock, random, log } = deps;
   const wheel = new TimerWheel(clock);
-  const settings = upstreamSettings(config, chooseUpstreams(config, deps));
   const table =
     config.fronts === 0 || config.rate_limit > 0 || config.require_cookies
       ? null
@@ -54,33 +41,16 @@ export async function startResolver(
   const cache = new CacheStore(cacheBytes, { table, seed: random.integer(2 ** 32) });
   const counters = new Counters();
   const events = new Events();
-  const forwarder = new Forwarder({
-    ...(await assembleGroups(settings, { clock, random, wheel })),
-    deadlineMs: new Deadlines(config.clients, config.deadline).longestMs,
-    clock,
-    random,
-    wheel,
-    onDown: (upstream) => {
-      const { name, lastFailure: reason } = upstream;
-      log.warn({ upstream: name, reason }, 'upstream is down');
-      events.publish({ event: 'upstream-down', upstream: name, reason });
-    },
-    onReturned: (upstream) => {
-      log.info({ upstream: upstream.name }, 'upstream answers again');
-      events.publish({ event: 'upstream-up', upstream: upstream.name });
-      // What failed for want of it shall not stay failed.
-      cache.flushFailures();
-    },
-  });
-  const { upstreams } = forwarder;
-  const autoBudget = config.budget === 'auto' ? startAutoBudget(forwarder, deps) : null;
+  const parts = { ...deps, wheel, cache, events };
+  let generation = await openGeneration(config, parts);
+  const retired = new Set<Generation>();
   const service = new Service({
     config,
     cache,
     counters,
     clock,
     wheel,
-    forwarder,
+    forwarder: generation.forwarder,
     random,
     log,
     events,
@@ -95,31 +65,64 @@ export async function startResolver(
         });
   const snapshot = openSnapshot(config, { ...deps, cache, wheel });
   const listeners = new Listeners();
-  const parts = { config, service, counters, clock, wheel, log, table };
+  const listenParts = { config, service, counters, clock, wheel, log, table };
+  let reloading: Promise<readonly string[]> = Promise.resolve([]);
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
     await listeners.close();
     service.inFlight.stop();
-    autoBudget?.stop();
     popularity?.stop();
-    forwarder.stop();
+    for (const old of [...retired, generation]) closeGeneration(old);
     await snapshot?.stop();
     wheel.stop();
   };
   try {
-    await listeners.open(parts);
+    await listeners.open(listenParts);
   } catch (error) {
     await stop();
     throw error;
   }
   snapshot?.start();
-  const sources = { counters, cache, service, forwarder, upstreams, autoBudget, snapshot };
+  const registry = new Registry();
+  const sources = () => ({
+    counters,
+    cache,
+    service,
+    snapshot,
+    autoBudget: generation.autoBudget,
+    forwarder: generation.forwarder,
+    upstreams: generation.forwarder.upstreams,
+  });
+  fillMetrics(registry, sources());
+  const reload = async (next: ResolverConfig): Promise<readonly string[]> => {
+    const { keys, needsForwarder } = changesBetween(generation.config, next);
+    const old = generation;
+    const successor = needsForwarder ? await openGeneration(next, parts) : { ...old, config: next };
+    generation = successor;
+    service.reconfigure(next, successor.forwarder);
+    if (needsForwarder) {
+      fillMetrics(registry, sources());
+      retired.add(old);
+      clock.after(old.forwarder.deadlineMs + RETIRE_MARGIN_MS, () => {
+        if (retired.delete(old)) closeGeneration(old);
+      });
+    }
+    if (keys.length > 0) events.publish({ event: 'reloaded', changed: keys });
+    log.info({ changed: keys }, 'configuration reloaded');
+    return keys;
+  };
+  /** Each is compared with what is in force when its turn comes. */
+  const reloadInTurn = async (next: ResolverConfig): Promise<readonly string[]> => {
+    await reloading.catch(() => []);
+    return reload(next);
+  };
   return {
     endpoints: listeners.endpoints,
     encrypted: listeners.encrypted,
-    metrics: createMetrics(sources),
-    ready: () => whyNotReady(forwarder.groups[0]!.routes.map(({ upstream }) => upstream)),
-    explain: (domain) => explainDomain(domain, { ...sources, nowMs: clock.monotonicMs() }),
+    metrics: registry,
+    ready: () =>
+      whyNotReady(generation.forwarder.groups[0]!.routes.map(({ upstream }) => upstream)),
+    explain: (domain) => explainDomain(domain, { ...sources(), nowMs: clock.monotonicMs() }),
     cacheDump: (limit) =>
       [...cache.dump(limit)].map(([key, entry]) => describeEntry(key, entry, clock.monotonicMs())),
     flush: (scope) => {
@@ -129,6 +132,7 @@ export async function startResolver(
     top: (limit, order) => attendants.ledger.top(limit, order),
     warm: (lines) => warm(service, lines),
     subscribe: (listener) => events.subscribe(listener),
+    reload: (next) => (reloading = reloadInTurn(next)),
     stop: () => (stopped ??= stop()),
   };
 }
@@ -140,56 +144,6 @@ function openSnapshot(
   if (config.snapshot === '') return null;
   const { snapshot: file, snapshot_every: everyMs, stale: staleMs } = config;
   return new SnapshotFile({ ...parts, file, everyMs, staleMs });
-}
-
-const startAutoBudget = (forwarder: Forwarder, { log }: ResolverDeps): AutoBudget =>
-  new AutoBudget({
-    budget: forwarder.groups[0]!.budget,
-    upstreams: forwarder.upstreams,
-    read: systemSignals(),
-    clock: forwarder.clock,
-    wheel: forwarder.wheel,
-    onCut: (reason, packetsPerSecond) => {
-      log.warn({ reason, packetsPerSecond }, 'packets were lost: the budget is lowered');
-    },
-  });
-
-function chooseUpstreams(
-  config: ResolverConfig,
-  { log }: ResolverDeps,
-): readonly UpstreamAddress[] {
-  const own = new Set(
-    Object.values(networkInterfaces()).flatMap((addresses) =>
-      (addresses ?? []).map(({ address }) => address),
-    ),
-  );
-  if (config.upstreams.length > 0) {
-    const all = [config, ...config.forward].flatMap((it) => [...it.upstreams, ...it.spill]);
-    const loop = all.find((upstream) => isOurselves(upstream, config.listen, own));
-    if (loop !== undefined) throw new UpstreamLoop(loop);
-    return config.upstreams;
-  }
-  const found = systemNameservers()
-    .filter((it) => !isOurselves(it, config.listen, own))
-    .map(plainUpstream);
-  if (found.length > 0) {
-    log.info({ upstreams: found.map(({ text }) => text) }, `upstreams are those of ${RESOLV_CONF}`);
-  } else {
-    log.warn(
-      {},
-      `${RESOLV_CONF} names no other server: set resolver.upstreams; until then SERVFAIL`,
-    );
-  }
-  return found;
-}
-
-/** @returns none when the file cannot be read, as on systems without it */
-function systemNameservers(): Endpoint[] {
-  try {
-    return parseNameservers(readFileSync(RESOLV_CONF, 'utf8'));
-  } catch {
-    return [];
-  }
 }
 
 function whyNotReady(upstreams: readonly Upstream[]): string | null {

@@ -2,7 +2,7 @@
  * Series `postilion_dns_*`, read from the plain counters when somebody scrapes. No label takes its
  * values from clients.
  */
-import { Histogram, type MetricObjectWithValues, Registry } from 'prom-client';
+import { Histogram, type MetricObjectWithValues, type Registry } from 'prom-client';
 import { addAttendants } from './attendant-metrics.ts';
 import { addAutoBudget, addBudgets } from './budget-metrics.ts';
 import type { SnapshotFile } from './cache/snapshot-file.ts';
@@ -31,15 +31,15 @@ export interface MetricsSources {
   readonly autoBudget: AutoBudget | null;
 }
 
-export function createMetrics(sources: MetricsSources): Registry {
-  const registry = new Registry();
+/** Writes every series anew, as after a change of upstreams. */
+export function fillMetrics(registry: Registry, sources: MetricsSources): void {
+  registry.clear();
   addServing(registry, sources);
   addUpstreams(registry, sources.forwarder);
   addBudgets(registry, sources.forwarder);
   if (sources.autoBudget !== null) addAutoBudget(registry, sources.autoBudget);
   addState(registry, sources);
   addAttendants(registry, sources.service.attendants);
-  return registry;
 }
 
 function addServing(registry: Registry, { counters }: MetricsSources): void {

@@ -14,23 +14,23 @@ const LINES_PER_SECOND_MAX = 100;
 const SECOND_MS = 1_000;
 
 export class QueryLog {
-  readonly #oneIn: number;
+  /** 1 or more; 0 is never. */
+  oneIn: number;
   readonly #log: Log;
   #seen = 0;
   #linesLeft = LINES_PER_SECOND_MAX;
   #secondEndsAtMs = 0;
 
-  /** @param oneIn 1 or more; 0 is never */
   constructor(oneIn: number, log: Log) {
-    this.#oneIn = oneIn;
+    this.oneIn = oneIn;
     this.#log = log;
   }
 
   /** @param answer a response that was just written, its question included */
   note(answer: Uint8Array, source: Source, elapsedMs: number, nowMs: number): void {
-    if (this.#oneIn === 0) return;
+    if (this.oneIn === 0) return;
     this.#seen += 1;
-    if (this.#seen < this.#oneIn) return;
+    if (this.#seen < this.oneIn) return;
     this.#seen = 0;
     if (nowMs >= this.#secondEndsAtMs) {
       this.#secondEndsAtMs = nowMs + SECOND_MS;

@@ -7,6 +7,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import type { Endpoint } from '../runtime/settings.ts';
+import type { ResolverConfig } from './config.ts';
 import type { EventListener } from './events.ts';
 import type { LedgerLine, LedgerOrder } from './ledger.ts';
 
@@ -40,6 +41,14 @@ export interface RunningResolver {
   warm(lines: readonly string[]): WarmReport;
   /** @returns how to stop listening, or null when too many listen */
   subscribe(listener: EventListener): (() => void) | null;
+  /**
+   * Takes over a configuration without losing a query or the cache, or leaves all as it is.
+   *
+   * @returns keys that changed, such as "resolver.bundles"
+   * @throws ReloadRefused when a change needs a restart
+   * @throws UpstreamLoop and what else keeps upstreams from being opened
+   */
+  reload(config: ResolverConfig): Promise<readonly string[]>;
   /** Closes listeners and upstream sockets; no timer or socket is left. Idempotent. */
   stop(): Promise<void>;
 }

@@ -108,6 +108,14 @@ const unconfirmed = (text: string): ExtendedError => ({
   text: `not confirmed: ${text}`,
 });
 
+const limitsOf = ({ cache, stale }: ResolverConfig): AdmissionLimits => ({
+  minTtlMs: cache.min_ttl,
+  maxTtlMs: cache.max_ttl,
+  maxNegativeTtlMs: cache.max_negative_ttl,
+  failureTtlMs: cache.failure_ttl,
+  staleMs: stale,
+});
+
 export interface ServiceOptions {
   readonly config: ResolverConfig;
   readonly cache: CacheStore;
@@ -123,15 +131,16 @@ export interface ServiceOptions {
 export class Service implements FlightOwner<Waiter> {
   readonly inFlight: InFlight<Waiter>;
   readonly attendants: Attendants;
-  readonly #ipv6: boolean;
+  #ipv6 = true;
+  #forwarder: Forwarder;
   readonly #cache: CacheStore;
   readonly #counters: Counters;
   readonly #clock: Clock;
   readonly #acl: Acl;
-  readonly #deadlines: Deadlines;
+  #deadlines: Deadlines;
   readonly #rateLimit: RateLimit;
   readonly #overLimit: ResolverConfig['rate_limit_answer'];
-  readonly #limits: AdmissionLimits;
+  #limits: AdmissionLimits;
   readonly #view = new QueryView();
   /** Reused for every rendering. */
   readonly #how = { nowMs: 0, octetsMax: 0 };
@@ -154,13 +163,8 @@ export class Service implements FlightOwner<Waiter> {
     this.#replyOptions = new ReplyOptions(this.#cookies, IDLE_MS);
     this.#requireCookies = config.require_cookies;
     this.#identity = { name: config.identity, version: config.version };
-    this.#limits = {
-      minTtlMs: config.cache.min_ttl,
-      maxTtlMs: config.cache.max_ttl,
-      maxNegativeTtlMs: config.cache.max_negative_ttl,
-      failureTtlMs: config.cache.failure_ttl,
-      staleMs: config.stale,
-    };
+    this.#limits = limitsOf(config);
+    this.#forwarder = forwarder;
     this.inFlight = new InFlight(forwarder, wheel, config.in_flight, this);
     this.#ipv6 = config.ipv6;
     this.attendants = new Attendants(config, {
@@ -169,10 +173,20 @@ export class Service implements FlightOwner<Waiter> {
       wheel,
       log: options.log,
       events: options.events,
-      reachable: () => forwarder.upstreams.some(({ up }) => up),
+      reachable: () => this.#forwarder.upstreams.some(({ up }) => up),
       peek: (key) => this.cacheOf(key).peek(key, 'answer'),
       refresh: (key) => this.refresh(key),
     });
+  }
+
+  /** Takes over a configuration whose differences are live; questions under way end as they began. */
+  reconfigure(config: ResolverConfig, forwarder: Forwarder): void {
+    this.#deadlines = new Deadlines(config.clients, config.deadline);
+    this.#limits = limitsOf(config);
+    this.#ipv6 = config.ipv6;
+    this.#forwarder = forwarder;
+    this.inFlight.use(forwarder, config.in_flight);
+    this.attendants.reconfigure(config);
   }
 
   /** The cache that keeps the key: DNSBL zones have their own. */
@@ -356,10 +370,10 @@ export class Service implements FlightOwner<Waiter> {
   ): boolean {
     const { guard } = this.attendants;
     const nowMs = this.#clock.monotonicMs();
-    if (guard === null || this.attendants.isSettled(flight, entry)) return false;
+    if (this.attendants.isSettled(flight, entry)) return false;
     const doubt = guard.doubts(flight.key, entry, previous, nowMs);
     if (doubt === null) return false;
-    const withinMs = flight.startedAtMs + this.inFlight.deadlineMs - nowMs;
+    const withinMs = flight.startedAtMs + flight.deadlineMs - nowMs;
     const reason = `${upstream.name} says ${doubt}`;
     if (withinMs > 0 && guard.begin()) {
       const question = flight.question.confirming({ doubted: upstream, withinMs });

@@ -3,7 +3,7 @@
  * never outlives the supervisor.
  */
 
-import { parseChecked } from './config/load.ts';
+import { loadConfig, parseChecked } from './config/load.ts';
 import { EXIT } from './exit.ts';
 import { createLog } from './log.ts';
 import { type RunningProgram, startProgram } from './programs.ts';
@@ -32,13 +32,16 @@ async function stop(): Promise<void> {
 // A terminal's Ctrl-C reaches us too; the supervisor decides what it means.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => void stop());
+process.on('SIGHUP', () => void running?.then((program) => program.reload()));
 process.on('disconnect', () => void stop());
 
 process.once('message', (message) => void start(name, message));
 
 async function start(program: ProgramName, message: unknown): Promise<void> {
-  const config = parseChecked(startSchema.parse(message).raw);
-  running = startProgram(program, config, createLog(program, config.log.level));
+  const { raw, request } = startSchema.parse(message);
+  const config = parseChecked(raw);
+  const load = () => (request === undefined ? config : loadConfig(request).config);
+  running = startProgram(program, config, createLog(program, config.log.level), load);
   try {
     const { addresses } = await running;
     tell({ kind: 'ready', addresses });

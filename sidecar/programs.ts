@@ -9,25 +9,39 @@ import { listenAt } from './admin/server.ts';
 import { reachable } from './config/checks.ts';
 import type { Config } from './config/schema.ts';
 import type { Addresses, ProgramName } from './protocol.ts';
+import { startFailure } from './start-failure.ts';
 
 export interface RunningProgram {
   readonly addresses: Addresses;
+  /**
+   * Reads the configuration again and takes it over as a whole, or not at all; says in the log which.
+   * Idempotent; never rejects.
+   */
+  reload(): Promise<void>;
   /** HTTP stays up while the program finishes its work, so that it can be watched. */
   stop(): Promise<void>;
 }
 
 /** @throws what the program throws when it cannot start; then nothing of it is left running */
-export function startProgram(name: ProgramName, config: Config, log: Log): Promise<RunningProgram> {
-  return name === 'resolver' ? runResolver(config, log) : runMta(config, log);
+/** @param load reads the configuration once more; throws ConfigInvalid */
+export function startProgram(
+  name: ProgramName,
+  config: Config,
+  log: Log,
+  load: () => Config,
+): Promise<RunningProgram> {
+  return name === 'resolver' ? runResolver(config, log, load) : runMta(config, log);
 }
 
-async function runResolver(config: Config, log: Log): Promise<RunningProgram> {
+async function runResolver(config: Config, log: Log, load: () => Config): Promise<RunningProgram> {
   const [{ startResolver }, { createResolverAdmin }] = await Promise.all([
     import('../resolver/main.ts'),
     import('./admin/resolver.ts'),
   ]);
   const resolver = await startResolver(config.resolver, ambient(log));
+  const reload = async (): Promise<readonly string[]> => resolver.reload(load().resolver);
   const admin = createResolverAdmin(resolver, {
+    reload,
     log,
     hostnames: [hostname()],
     allow: config.resolver.allow,
@@ -36,6 +50,11 @@ async function runResolver(config: Config, log: Log): Promise<RunningProgram> {
   const http = await serve(admin, config.resolver.admin, resolver);
   return {
     addresses: { dns: resolver.endpoints.map(formatEndpoint), smtp: [], http },
+    async reload() {
+      await reload().catch((error: unknown) => {
+        log.error({ reason: startFailure(error) }, 'configuration not reloaded; nothing changed');
+      });
+    },
     stop: () => stopBoth(resolver, admin),
   };
 }
@@ -56,6 +75,9 @@ async function runMta(config: Config, log: Log): Promise<RunningProgram> {
   const http = await serve(admin, config.mta.http, mta);
   return {
     addresses: { dns: [], smtp: mta.endpoints.map(formatEndpoint), http },
+    async reload() {
+      log.warn({}, 'the mta takes no configuration while it runs; restart it');
+    },
     stop: () => stopBoth(mta, admin),
   };
 }

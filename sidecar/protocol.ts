@@ -16,6 +16,22 @@ export interface Addresses {
 export const startSchema = z.strictObject({
   kind: z.literal('start'),
   raw: z.record(z.string(), z.unknown()),
+  /** How to read the configuration again. */
+  request: z
+    .strictObject({
+      file: z.string().nullable(),
+      role: z.enum(['up', 'resolver', 'mta']),
+      overrides: z
+        .array(
+          z.strictObject({
+            flag: z.string(),
+            path: z.array(z.string()).readonly(),
+            value: z.unknown(),
+          }),
+        )
+        .readonly(),
+    })
+    .optional(),
 });
 export type Start = z.infer<typeof startSchema>;
 

@@ -10,6 +10,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Clock, Timer } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
+import type { LoadRequest } from './config/load.ts';
 import type { RawConfig } from './config/schema.ts';
 import {
   type Addresses,
@@ -30,6 +31,8 @@ export interface ChildSpec {
   readonly module: string;
   /** After SIGTERM it gets so long before SIGKILL. */
   readonly stopTimeoutMs: number;
+  /** How it reads the configuration again. */
+  readonly request?: LoadRequest;
 }
 
 /** A child could not start; the message is its own, for people. */
@@ -63,6 +66,11 @@ export class Supervised {
     const addresses = await firstReport(child, this.name);
     this.#keepAlive(child, this.#clock.monotonicMs());
     return addresses;
+  }
+
+  /** Has it read the configuration again; one that is down will when it starts. */
+  reload(): void {
+    this.#process?.kill('SIGHUP');
   }
 
   /** SIGTERM, then SIGKILL after the spec's bound. Idempotent. */
@@ -105,7 +113,8 @@ export class Supervised {
       if (child.pid === undefined) forget();
     });
     // A child that dies at once breaks the channel; its exit tells more than the write error.
-    const start: Start = { kind: 'start', raw: this.#raw };
+    const { request } = this.#spec;
+    const start: Start = { kind: 'start', raw: this.#raw, ...(request && { request }) };
     child.send(start, () => undefined);
     return child;
   }

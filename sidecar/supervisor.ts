@@ -30,6 +30,10 @@ export class Supervisor {
     }
   }
 
+  reload(): void {
+    for (const child of this.#children) child.reload();
+  }
+
   async stop(): Promise<void> {
     for (const child of this.#children) await child.stop();
   }

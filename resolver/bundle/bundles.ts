@@ -23,8 +23,8 @@ const PENDING_MAX = 8_192;
 const USED_WITHIN_MS = 60_000;
 
 export interface BundleOptions {
-  readonly mode: BundleMode;
-  readonly ipv6: boolean;
+  mode: BundleMode;
+  ipv6: boolean;
   /** What is kept under a key, fresh or not; does not count as use. */
   readonly peek: (key: string) => CacheEntry | undefined;
   /** Has a key fetched when there is room. */
@@ -40,13 +40,13 @@ export class Bundles {
   readonly worth: Readonly<Record<Kind, Worth>>;
   /** Packets sent for members. */
   packetsTotal = 0;
-  readonly #options: BundleOptions;
+  readonly options: BundleOptions;
   /** Asked of the queue, and not yet under way. */
   readonly #wanted = new Map<string, Kind>();
   readonly #pending = new Map<string, Pending>();
 
   constructor(options: BundleOptions) {
-    this.#options = options;
+    this.options = options;
     this.worth = Object.fromEntries(KINDS.map((kind) => [kind, new Worth()])) as Record<
       Kind,
       Worth
@@ -63,7 +63,7 @@ export class Bundles {
     previous: CacheEntry | undefined,
     nowMs: number,
   ): void {
-    const { mode, ipv6, peek, fetch } = this.#options;
+    const { mode, ipv6, peek, fetch } = this.options;
     if (mode === 'off' || (mode === 'again' && previous === undefined)) return;
     if (entry.kind !== 'answer' && entry.kind !== 'nodata') return;
     const mx = parseKey(key);

@@ -24,10 +24,13 @@ export class BounceGuard {
   /** Packets sent to confirm. */
   packetsTotal = 0;
   #underWay = 0;
+  /** When it is off it goes on learning. */
+  enabled: boolean;
   readonly #memory: PositiveMemory;
 
-  constructor(memory: PositiveMemory) {
+  constructor(memory: PositiveMemory, enabled: boolean) {
     this.#memory = memory;
+    this.enabled = enabled;
   }
 
   /**
@@ -40,7 +43,7 @@ export class BounceGuard {
     previous: CacheEntry | undefined,
     nowMs: number,
   ): string | null {
-    if (!isDenial(key, entry)) return null;
+    if (!this.enabled || !isDenial(key, entry)) return null;
     const { name, type } = parseKey(key);
     if (entry.kind === 'nxdomain') {
       const existed = isPositive(key, previous) || this.#memory.recalls(name, nowMs);

@@ -34,13 +34,18 @@ export type DnsblRefusal = (typeof DNSBL_REFUSALS)[number];
 export class Dnsbl {
   readonly cache: CacheStore;
   readonly refusals: Record<DnsblRefusal, number> = { refused: 0, stranger: 0, crowded: 0 };
-  readonly #zones: ReadonlySet<string>;
-  readonly #inFlightMax: number;
+  #zones: ReadonlySet<string> = new Set();
+  #inFlightMax = 0;
   #inFlight = 0;
 
   /** @param seed 32 secret bits, for the cache */
-  constructor({ zones, bytes, in_flight }: DnsblLimits, seed: number) {
-    this.cache = new CacheStore(bytes, { seed });
+  constructor(limits: DnsblLimits, seed: number) {
+    this.cache = new CacheStore(limits.bytes, { seed });
+    this.configure(limits);
+  }
+
+  /** What may change at any time; `bytes` does not. */
+  configure({ zones, in_flight }: Omit<DnsblLimits, 'bytes'>): void {
     this.#inFlightMax = in_flight;
     this.#zones = new Set(
       zones.map(({ name }) => nameKey(name, 0)).filter((key) => typeof key === 'string'),

@@ -29,7 +29,8 @@ interface Clamp {
 const cursor = new RecordCursor();
 
 export class TtlUncap {
-  readonly #ceilingMs: number;
+  /** 0 is off. */
+  ceilingMs: number;
   /** By upstream and type; both come from the configuration and from our two types. */
   readonly #clamps = new Map<string, Clamp>();
   /** Answers kept longer than the upstream said. */
@@ -37,9 +38,8 @@ export class TtlUncap {
   /** Exchanges that a name in use would have needed in that time. */
   packetsAvoidedTotal = 0;
 
-  /** @param ceilingMs 0 is off */
   constructor(ceilingMs: number) {
-    this.#ceilingMs = ceilingMs;
+    this.ceilingMs = ceilingMs;
   }
 
   /** Clamps found: "192.0.2.53:53", "MX", seconds. */
@@ -61,7 +61,7 @@ export class TtlUncap {
     previous: CacheEntry | undefined,
     nowMs: number,
   ): CacheEntry {
-    if (this.#ceilingMs === 0 || entry.kind !== 'answer' || entry.upstream === null) return entry;
+    if (this.ceilingMs === 0 || entry.kind !== 'answer' || entry.upstream === null) return entry;
     const { type } = parseKey(key);
     if (type !== TYPE.MX && type !== TYPE.NS) return entry;
     const seconds = (entry.expiresAtMs - entry.storedAtMs) / 1000;
@@ -73,7 +73,7 @@ export class TtlUncap {
     if (nowMs - previous.expiresAtMs < capMs) {
       this.packetsAvoidedTotal += Math.max(0, Math.floor(previousMs / capMs) - 1);
     }
-    const livesMs = Math.min(this.#ceilingMs, Math.max(previousMs * 2, capMs));
+    const livesMs = Math.min(this.ceilingMs, Math.max(previousMs * 2, capMs));
     if (livesMs <= entry.expiresAtMs - entry.storedAtMs) return entry;
     this.extendedTotal += 1;
     return living(entry, livesMs);

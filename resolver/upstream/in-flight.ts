@@ -37,6 +37,8 @@ export class Flight<Waiter extends Waiting> implements ForwardOwner, AlarmOwner 
   readonly key: string;
   readonly question: Question;
   readonly startedAtMs: number;
+  /** From its start to its end, confirmations included. */
+  readonly deadlineMs: number;
   /** In order of arrival; the first one's question went upstream. */
   waiters: Waiter[] = [];
   /** Its clients have waited long enough; who arrives now need not. */
@@ -51,8 +53,15 @@ export class Flight<Waiter extends Waiting> implements ForwardOwner, AlarmOwner 
   forwarding!: Forwarding;
   readonly #table: InFlight<Waiter>;
 
-  constructor(table: InFlight<Waiter>, key: string, question: Question, startedAtMs: number) {
+  constructor(
+    table: InFlight<Waiter>,
+    key: string,
+    question: Question,
+    startedAtMs: number,
+    deadlineMs: number,
+  ) {
     this.#table = table;
+    this.deadlineMs = deadlineMs;
     this.key = key;
     this.question = question;
     this.startedAtMs = startedAtMs;
@@ -80,10 +89,10 @@ export class Flight<Waiter extends Waiting> implements ForwardOwner, AlarmOwner 
 
 export class InFlight<Waiter extends Waiting> {
   readonly owner: FlightOwner<Waiter>;
-  readonly #forwarder: Forwarder;
+  #forwarder: Forwarder;
   readonly #clock: Clock;
   readonly #wheel: TimerWheel;
-  readonly #flightsMax: number;
+  #flightsMax: number;
   readonly #flights = new Map<string, Flight<Waiter>>();
   #waiters = 0;
 
@@ -100,9 +109,10 @@ export class InFlight<Waiter extends Waiting> {
     this.owner = owner;
   }
 
-  /** From start to end of a flight, confirmations included. */
-  get deadlineMs(): number {
-    return this.#forwarder.deadlineMs;
+  /** Who new flights go to; those under way end where they began. */
+  use(forwarder: Forwarder, flightsMax: number): void {
+    this.#forwarder = forwarder;
+    this.#flightsMax = flightsMax;
   }
 
   get size(): number {
@@ -124,7 +134,7 @@ export class InFlight<Waiter extends Waiting> {
   /** @returns the flight, on its way; or null when flightsMax are. The key has none yet. */
   start(key: string, question: Question, nowMs: number): Flight<Waiter> | null {
     if (this.#flights.size >= this.#flightsMax) return null;
-    const flight = new Flight(this, key, question, nowMs);
+    const flight = new Flight(this, key, question, nowMs, this.#forwarder.deadlineMs);
     this.#flights.set(key, flight);
     flight.forwarding = this.#forwarder.start(question, flight);
     return flight;
@@ -187,7 +197,7 @@ export class InFlight<Waiter extends Waiting> {
 
   #armOverdue(flight: Flight<Waiter>, dueAtMs: number): void {
     // The flight itself ends in time for those who can wait as long as it.
-    if (dueAtMs >= flight.startedAtMs + this.#forwarder.deadlineMs) return;
+    if (dueAtMs >= flight.startedAtMs + flight.deadlineMs) return;
     if (flight.overdue.armed && dueAtMs >= flight.overdueAtMs) return;
     flight.overdueAtMs = dueAtMs;
     this.#wheel.arm(flight.overdue, dueAtMs - this.#clock.monotonicMs());

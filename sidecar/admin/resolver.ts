@@ -4,10 +4,11 @@ import { z } from 'zod';
 import type { RunningResolver } from '../../resolver/running.ts';
 import type { Log } from '../../runtime/log.ts';
 import { formatEndpoint, type Network } from '../../runtime/settings.ts';
+import { startFailure } from '../start-failure.ts';
 import { VERSION } from '../version.ts';
 import { streamEvents } from './event-stream.ts';
 import { Figures } from './figures.ts';
-import { createAdminServer, guarded, validated } from './server.ts';
+import { AdminError, createAdminServer, guarded, validated } from './server.ts';
 
 const DUMP_LIMIT_MAX = 10_000;
 const DUMP_LIMIT_DEFAULT = 100;
@@ -61,9 +62,14 @@ export interface AdminContext {
   readonly startedAtMs: number;
 }
 
+export interface ResolverAdminContext extends AdminContext {
+  /** Reads the configuration again. @returns keys that changed */
+  readonly reload: () => Promise<readonly string[]>;
+}
+
 export function createResolverAdmin(
   resolver: RunningResolver,
-  context: AdminContext,
+  context: ResolverAdminContext,
 ): FastifyInstance {
   const server = createAdminServer({
     ...context,
@@ -78,6 +84,7 @@ export function createResolverAdmin(
     scope.get('/v1/cache', async ({ query }) => {
       return { responses: resolver.cacheDump(validated(dumpSchema, query).limit) };
     });
+    scope.post('/v1/reload', async () => ({ changed: await reloaded(context) }));
     scope.get('/v1/top', async ({ query }) => {
       const { limit, by } = validated(topSchema, query);
       return { domains: resolver.top(limit, by) };
@@ -91,6 +98,15 @@ export function createResolverAdmin(
     });
   });
   return server;
+}
+
+/** @throws AdminError 409 with what is wrong; then nothing was changed */
+async function reloaded({ reload }: ResolverAdminContext): Promise<readonly string[]> {
+  try {
+    return await reload();
+  } catch (error) {
+    throw new AdminError(409, 'ADMIN_RELOAD', startFailure(error));
+  }
 }
 
 export type ResolverStatus = Awaited<ReturnType<typeof resolverStatus>>;

@@ -2,12 +2,12 @@
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { systemClock } from '../../runtime/clock.ts';
-import { type Loaded, loadConfig } from '../config/load.ts';
+import { type Loaded, type LoadRequest, loadConfig } from '../config/load.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
 import { greet } from '../greeting.ts';
 import { createLog } from '../log.ts';
 import type { ProgramName } from '../protocol.ts';
-import { stopSignal } from '../signals.ts';
+import { hangupReloads, stopSignal } from '../signals.ts';
 import { startFailure } from '../start-failure.ts';
 import type { ChildSpec } from '../supervised.ts';
 import {
@@ -46,19 +46,32 @@ export function addRunCommands(root: Command): void {
 
 type RunFlags = Parameters<typeof overridesOf>[1];
 
-const load = (flags: ConfigFlags, role: ProgramName | 'up', accepted: RunFlags): Loaded =>
-  loadConfig({ file: flags.config ?? null, overrides: overridesOf(flags, accepted), role });
+interface Start extends Loaded {
+  /** How to read the same configuration again. */
+  readonly request: LoadRequest;
+}
 
-async function up({ config, raw, file, warnings }: Loaded): Promise<void> {
+function load(flags: ConfigFlags, role: ProgramName | 'up', accepted: RunFlags): Start {
+  const request = { file: flags.config ?? null, overrides: overridesOf(flags, accepted), role };
+  return { ...loadConfig(request), request };
+}
+
+async function up({ config, raw, file, warnings, request }: Start): Promise<void> {
   process.title = 'postilion up';
   const { Supervisor } = await import('../supervisor.ts');
   const specs: readonly ChildSpec[] = [
-    { name: 'mta', module: CHILD_MODULE, stopTimeoutMs: config.mta.drain + STOP_MARGIN_MS },
-    { name: 'resolver', module: CHILD_MODULE, stopTimeoutMs: STOP_MARGIN_MS },
+    {
+      name: 'mta',
+      module: CHILD_MODULE,
+      stopTimeoutMs: config.mta.drain + STOP_MARGIN_MS,
+      request,
+    },
+    { name: 'resolver', module: CHILD_MODULE, stopTimeoutMs: STOP_MARGIN_MS, request },
   ];
   const log = createLog('postilion', config.log.level);
   const supervisor = new Supervisor(specs, raw, systemClock(), log);
-  const signalled = stopSignal(() => supervisor.kill());
+  const onHangup = hangupReloads() ? () => supervisor.reload() : null;
+  const signalled = stopSignal(() => supervisor.kill(), onHangup);
   const started = supervisor.start().catch((error: Error) => error);
   const first = await Promise.race([started, signalled]);
   if (first instanceof Error) throw new CommandFailed(EXIT.failed, first.message);
@@ -71,12 +84,17 @@ async function up({ config, raw, file, warnings }: Loaded): Promise<void> {
   await supervisor.stop();
 }
 
-async function runAlone(name: ProgramName, { config, file, warnings }: Loaded): Promise<void> {
+async function runAlone(
+  name: ProgramName,
+  { config, file, warnings, request }: Start,
+): Promise<void> {
   process.title = `postilion ${name}`;
   const { startProgram } = await import('../programs.ts');
   const log = createLog(name, config.log.level);
-  const signalled = stopSignal(() => undefined);
-  const running = await startProgram(name, config, log).catch((error: unknown) => {
+  const started = startProgram(name, config, log, () => loadConfig(request).config);
+  const onHangup = () => void started.then((program) => program.reload()).catch(() => undefined);
+  const signalled = stopSignal(() => undefined, hangupReloads() ? onHangup : null);
+  const running = await started.catch((error: unknown) => {
     throw new CommandFailed(EXIT.failed, `${name}: ${startFailure(error)}`);
   });
   const addresses = new Map([[name, running.addresses]]);

@@ -7,6 +7,7 @@ import type { FlushScope, RunningResolver } from '../../../resolver/running.ts';
 import { silentLog } from '../../../runtime/log.ts';
 import { parseNetwork } from '../../../runtime/settings.ts';
 import type { MtaAdminContext } from '../../../sidecar/admin/mta.ts';
+import type { ResolverAdminContext } from '../../../sidecar/admin/resolver.ts';
 
 export const SCRIPT = '<script>alert(1)</script>';
 
@@ -32,7 +33,8 @@ export const WAITING: WaitingRecipient = {
   wait: { on: 'retry', text: `450 \x1b[31m${SCRIPT}`, sinceMs: 1_700_000_000_000, untilMs: null },
 };
 
-export const CONTEXT: MtaAdminContext = {
+export const CONTEXT: MtaAdminContext & ResolverAdminContext = {
+  reload: async () => ['resolver.bundles'],
   log: silentLog,
   hostnames: ['mta.example.net'],
   allow: [parseNetwork('127.0.0.0/8')!],
@@ -102,6 +104,7 @@ export function fakeResolver(): FakeResolver {
       this.flushed.push(scope);
       return 7;
     },
+    reload: async () => ['resolver.bundles'],
     stop: async () => undefined,
   };
 }

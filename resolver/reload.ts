@@ -1,0 +1,90 @@
+/**
+ * Which settings may change while the resolver runs, and what differs between two configurations. A
+ * change is taken as a whole or not at all.
+ */
+import type { ResolverConfig } from './config.ts';
+
+/** Settings that are built into a forwarder: a change makes a new one, and exchanges end on the old. */
+const FORWARDER_KEYS: ReadonlySet<string> = new Set([
+  'upstreams',
+  'selection',
+  'spill',
+  'spill_budget',
+  'forward',
+  'tls_ca',
+  'mix_case',
+  'cookies',
+  'hedge',
+  'budget',
+  'upstream_budget',
+  'deadline',
+  'clients',
+]);
+
+/** What else takes effect at once; all that is in neither set needs a restart. */
+const LIVE_KEYS: ReadonlySet<string> = new Set([
+  'stale',
+  'in_flight',
+  'bundles',
+  'ipv6',
+  'bounce_guard',
+  'uncap',
+  'query_log',
+  'dnsbl.zones',
+  'dnsbl.in_flight',
+  'cache.min_ttl',
+  'cache.max_ttl',
+  'cache.max_negative_ttl',
+  'cache.failure_ttl',
+]);
+
+/** Some change needs a restart, so nothing was changed. */
+export class ReloadRefused extends Error {
+  override readonly name = 'ReloadRefused';
+  readonly code = 'RESOLVER_RELOAD_REFUSED';
+  readonly keys: readonly string[];
+  constructor(keys: readonly string[]) {
+    super(`nothing was changed: a restart is needed for ${keys.join(', ')}`);
+    this.keys = keys;
+  }
+}
+
+export interface Changes {
+  /** "resolver.cache.max_ttl", in the order of the schema. */
+  readonly keys: readonly string[];
+  readonly needsForwarder: boolean;
+}
+
+/** @throws ReloadRefused */
+export function changesBetween(old: ResolverConfig, next: ResolverConfig): Changes {
+  const before = settingsOf(old);
+  const changed = [...settingsOf(next)].filter(([key, text]) => before.get(key) !== text);
+  const keys = changed.map(([key]) => key);
+  const fixed = keys.filter((key) => !LIVE_KEYS.has(key) && !FORWARDER_KEYS.has(key));
+  if (fixed.length > 0) throw new ReloadRefused(fixed.map(fullName));
+  return {
+    keys: keys.map(fullName),
+    needsForwarder: keys.some((key) => FORWARDER_KEYS.has(key)),
+  };
+}
+
+const fullName = (key: string): string => `resolver.${key}`;
+
+/** Each setting as text; tables are opened, lists are one setting. */
+function settingsOf(config: ResolverConfig): Map<string, string> {
+  const settings = new Map<string, string>();
+  for (const [key, value] of Object.entries(config)) {
+    if (isTable(value)) {
+      for (const [inner, setting] of Object.entries(value)) {
+        settings.set(`${key}.${inner}`, JSON.stringify(setting));
+      }
+    } else {
+      settings.set(key, JSON.stringify(value));
+    }
+  }
+  return settings;
+}
+
+/** Endpoints are tables too, and opening them does no harm: no part of one is live. */
+const isTable = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
