@@ -1,6 +1,7 @@
 /** The [resolver] table: schema, defaults and the sentences of the reference. Units: ms, octets. */
 import { z } from 'zod';
 import { duration, endpoint, network } from '../runtime/settings.ts';
+import { parseRdata, parseType } from './local-data.ts';
 import { upstreamAddress } from './upstream/address.ts';
 import { BUDGET_PACKETS_MIN } from './upstream/token-bucket.ts';
 import { textToName } from './wire/names.ts';
@@ -34,6 +35,18 @@ const zoneName = () =>
     const name = textToName(text);
     if (typeof name !== 'number') return { text, name };
     context.addIssue(`"${text}" is not a domain name; write for example "corp.example"`);
+    return z.NEVER;
+  });
+
+/** One record of our own. */
+const localSchema = z
+  .strictObject({ name: zoneName(), type: z.string(), data: z.string() })
+  .transform(({ name, type: typeText, data }, context) => {
+    const type = parseType(typeText);
+    const rdata = typeof type === 'string' ? type : parseRdata(type, data);
+    if (typeof type === 'number' && typeof rdata !== 'string')
+      return { name: name.name, type, rdata };
+    context.addIssue(`local record of "${name.text}": ${rdata}`);
     return z.NEVER;
   });
 
@@ -208,6 +221,31 @@ export const resolverSchema = z
       .max(10_000)
       .default(32)
       .describe('TCP connections of one address at once; this machine itself may use them all.'),
+    local: z
+      .array(localSchema)
+      .max(100_000)
+      .default([])
+      .describe(
+        'Records that are answered here: `name`, `type`, `data`. A name has these and no others. A, AAAA, MX, PTR and TXT as in a zone file, other types as octets (RFC 3597).',
+      ),
+    local_ttl: duration('5m').describe('TTL of local records.'),
+    hosts: z
+      .string()
+      .default('')
+      .describe(
+        'File such as /etc/hosts, whose names and addresses are answered here; "" is none.',
+      ),
+    block: z
+      .array(zoneName())
+      .max(100_000)
+      .default([])
+      .describe('Names that do not exist, nor anything below them.'),
+    private_reverse: z
+      .enum(['forward', 'local'])
+      .default('forward')
+      .describe(
+        'Reverse zones of private networks. forward: the upstream knows them, as in a cloud. local: there is nothing in them (RFC 6303).',
+      ),
     cookie_secrets: z
       .array(z.string().regex(/^[0-9a-f]{32}$/i, 'is not 32 hexadecimal digits'))
       .max(4)

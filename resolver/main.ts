@@ -1,8 +1,9 @@
 import { Registry } from 'prom-client';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import { AnswerTable } from './cache/answer-table.ts';
+import { parseKey } from './cache/key.ts';
 import { Popularity } from './cache/popularity.ts';
-import { SnapshotFile } from './cache/snapshot-file.ts';
+import { SnapshotFile, type SnapshotOptions } from './cache/snapshot-file.ts';
 import { CacheStore } from './cache/store.ts';
 import type { ResolverConfig } from './config.ts';
 import { Counters } from './counters.ts';
@@ -10,6 +11,7 @@ import { Events } from './events.ts';
 import { describeEntry, domainKey, explainDomain } from './explain.ts';
 import { closeGeneration, type Generation, openGeneration } from './generation.ts';
 import { Listeners } from './listen/listeners.ts';
+import { LocalNames } from './local-names.ts';
 import { fillMetrics } from './metrics.ts';
 import { changesBetween } from './reload.ts';
 import type { FlushScope, ResolverDeps, RunningResolver, WarmReport } from './running.ts';
@@ -63,7 +65,12 @@ export async function startResolver(
           attendants.onHit(key);
           attendants.ledger.countLookup(key, 'answer', hits);
         });
-  const snapshot = openSnapshot(config, { ...deps, cache, wheel });
+  const snapshot = openSnapshot(config, {
+    ...deps,
+    cache,
+    wheel,
+    accepts: (key) => !service.localNames.owns(parseKey(key).name),
+  });
   const listeners = new Listeners();
   const listenParts = { config, service, counters, clock, wheel, log, table };
   let reloading: Promise<readonly string[]> = Promise.resolve([]);
@@ -96,10 +103,13 @@ export async function startResolver(
   fillMetrics(registry, sources());
   const reload = async (next: ResolverConfig): Promise<readonly string[]> => {
     const { keys, needsForwarder } = changesBetween(generation.config, next);
+    const localNames = new LocalNames(next);
     const old = generation;
     const successor = needsForwarder ? await openGeneration(next, parts) : { ...old, config: next };
     generation = successor;
-    service.reconfigure(next, successor.forwarder);
+    service.reconfigure(next, successor.forwarder, localNames);
+    // What is answered here by now must not be answered from what was cached before.
+    cache.flushWhere((key) => localNames.owns(parseKey(key).name));
     if (needsForwarder) {
       fillMetrics(registry, sources());
       retired.add(old);
@@ -139,7 +149,7 @@ export async function startResolver(
 
 function openSnapshot(
   config: ResolverConfig,
-  parts: ResolverDeps & { readonly cache: CacheStore; readonly wheel: TimerWheel },
+  parts: ResolverDeps & Pick<SnapshotOptions, 'cache' | 'wheel' | 'accepts'>,
 ): SnapshotFile | null {
   if (config.snapshot === '') return null;
   const { snapshot: file, snapshot_every: everyMs, stale: staleMs } = config;

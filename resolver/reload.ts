@@ -25,6 +25,11 @@ const FORWARDER_KEYS: ReadonlySet<string> = new Set([
 const LIVE_KEYS: ReadonlySet<string> = new Set([
   'stale',
   'in_flight',
+  'local',
+  'local_ttl',
+  'hosts',
+  'block',
+  'private_reverse',
   'bundles',
   'ipv6',
   'bounce_guard',

@@ -28,12 +28,12 @@ import type { ResolverConfig } from './config.ts';
 import type { Counters, Source, Transport } from './counters.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Events } from './events.ts';
+import { LocalNames } from './local-names.ts';
 import { answerOddQuestion, type Identity, isOddQuestion } from './odd-questions.ts';
 import { isLoopback, RateLimit } from './rate-limit.ts';
 import { refreshQuestion } from './refresh.ts';
 import { REPLY_OPTIONS_OCTETS_MAX, ReplyOptions } from './reply-options.ts';
 import { SECRET_OCTETS, ServerCookies } from './server-cookies.ts';
-import { answerSpecialName } from './special-names.ts';
 import { LANE } from './upstream/budget.ts';
 import type { Forwarder, ForwardFailure } from './upstream/forward.ts';
 import { type Flight, type FlightOwner, InFlight } from './upstream/in-flight.ts';
@@ -131,6 +131,7 @@ export interface ServiceOptions {
 export class Service implements FlightOwner<Waiter> {
   readonly inFlight: InFlight<Waiter>;
   readonly attendants: Attendants;
+  localNames: LocalNames;
   #ipv6 = true;
   #forwarder: Forwarder;
   readonly #cache: CacheStore;
@@ -156,6 +157,7 @@ export class Service implements FlightOwner<Waiter> {
     this.#counters = counters;
     this.#clock = clock;
     this.#acl = new Acl(config.allow);
+    this.localNames = new LocalNames(config);
     this.#deadlines = new Deadlines(config.clients, config.deadline);
     this.#rateLimit = new RateLimit(config.rate_limit);
     this.#overLimit = config.rate_limit_answer;
@@ -180,7 +182,8 @@ export class Service implements FlightOwner<Waiter> {
   }
 
   /** Takes over a configuration whose differences are live; questions under way end as they began. */
-  reconfigure(config: ResolverConfig, forwarder: Forwarder): void {
+  reconfigure(config: ResolverConfig, forwarder: Forwarder, localNames: LocalNames): void {
+    this.localNames = localNames;
     this.#deadlines = new Deadlines(config.clients, config.deadline);
     this.#limits = limitsOf(config);
     this.#ipv6 = config.ipv6;
@@ -276,7 +279,8 @@ export class Service implements FlightOwner<Waiter> {
     if (parseQuery(message, view) !== QueryVerdict.ok) return;
     const nowMs = this.#clock.monotonicMs();
     const local =
-      answerSpecialName(message, view) ?? (this.#ipv6 ? null : answerWithoutIpv6(message, view));
+      this.localNames.answer(message, view) ??
+      (this.#ipv6 ? null : answerWithoutIpv6(message, view));
     if (local !== null) {
       this.#sendOwn(local, message, client, 'local', nowMs);
       return;

@@ -75,7 +75,15 @@ async function timed(label: string, work: () => Promise<void>): Promise<void> {
   );
 }
 
-const parts = { file, everyMs: 60_000, staleMs: STALE_MS, clock, wheel, log: silentLog };
+const parts = {
+  accepts: () => true,
+  file,
+  everyMs: 60_000,
+  staleMs: STALE_MS,
+  clock,
+  wheel,
+  log: silentLog,
+};
 const saver = new SnapshotFile({ ...parts, cache: filled() });
 await timed('save', () => saver.save());
 const loader = new SnapshotFile({ ...parts, cache: new CacheStore(entries * 512) });

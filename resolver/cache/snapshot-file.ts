@@ -29,6 +29,8 @@ export interface SnapshotOptions {
   /** Longest time past expiry that what is read may serve. */
   readonly staleMs: number;
   readonly cache: CacheStore;
+  /** Whether what was saved under the key still belongs into the cache. */
+  readonly accepts: (key: string) => boolean;
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   readonly log: Log;
@@ -124,10 +126,10 @@ export class SnapshotFile implements AlarmOwner {
   }
 
   #admit(payload: Buffer): void {
-    const { cache, staleMs } = this.#options;
+    const { cache, staleMs, accepts } = this.#options;
     for (const { key, entry, hits } of decodeBlock(payload, this.#now(), staleMs)) {
       // What was asked for meanwhile is newer.
-      if (cache.peek(key, 'answer') !== undefined) continue;
+      if (cache.peek(key, 'answer') !== undefined || !accepts(key)) continue;
       cache.set(key, entry);
       cache.addHits(key, hits);
       this.entriesLoaded += 1;

@@ -29,14 +29,19 @@ beforeEach(async () => {
 afterEach(() => folder.remove());
 
 /** One run of the program; the monotonic clock starts anew, the wall's goes on. */
-function program({ wallMs = WALL_MS, monotonicMs = 5_000, staleMs = 3 * DAY_MS } = {}) {
+function program({
+  wallMs = WALL_MS,
+  monotonicMs = 5_000,
+  staleMs = 3 * DAY_MS,
+  accepts = (_key: string): boolean => true,
+} = {}) {
   const clock = new ManualClock(monotonicMs, wallMs);
   const wheel = new TimerWheel(clock);
   const warnings: string[] = [];
   const note = (_fields: object, text: string): void => void warnings.push(text);
   const log = { debug: () => {}, info: () => {}, warn: note, error: note } as unknown as Log;
   const cache = new CacheStore(1_048_576);
-  const options = { file, everyMs: 60_000, staleMs, cache, clock, wheel, log };
+  const options = { file, everyMs: 60_000, staleMs, cache, clock, wheel, log, accepts };
   return { clock, wheel, warnings, cache, snapshot: new SnapshotFile(options) };
 }
 
@@ -114,6 +119,13 @@ describe('what comes back', () => {
     await snapshot.load();
     expect(cache.peek(keyOf('domain0.org'), 'answer')).toEqual(news);
   });
+});
+
+test('what is answered locally by now is left out', async () => {
+  await saved();
+  const { cache, snapshot } = program({ accepts: (key) => key !== keyOf('domain0.org') });
+  await snapshot.load();
+  expect([snapshot.entriesLoaded, cache.entries]).toEqual([50, 50]);
 });
 
 describe('damage', () => {
