@@ -35,6 +35,24 @@ const deliverySchema = z
       .string()
       .default('')
       .describe('PEM file of authorities to trust besides the built-in ones.'),
+    dane: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Hold MX hosts to their TLSA records (DANE, RFC 7672) where the resolver vouches for MX, addresses and TLSA (AD). Costs a lookup per host of signed domains.',
+      ),
+    mta_sts: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Honour MTA-STS (RFC 8461): hosts of a domain with an enforced policy must be named by it and prove their names. Costs a TXT lookup per domain and hour, and an HTTPS request where there is a policy. Policies are kept in mta-sts.json beside the spool.',
+      ),
+    mta_sts_port: z
+      .int()
+      .min(1)
+      .max(65_535)
+      .default(443)
+      .describe('Port of policy hosts; tests change it.'),
     connections: z.int().min(1).max(1000).default(20).describe('Connections to one site at once.'),
     connections_total: z
       .int()

@@ -2,7 +2,8 @@
 import { once } from 'node:events';
 import { createWriteStream, readFileSync, type WriteStream } from 'node:fs';
 import { networkInterfaces, hostname as systemHostname } from 'node:os';
-import { createSecureContext, type SecureContext } from 'node:tls';
+import { join } from 'node:path';
+import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import type { Log } from '../runtime/log.ts';
 import type { MtaConfig } from './config.ts';
 import { Delivery } from './delivery.ts';
@@ -18,6 +19,9 @@ import type { Family } from './plan/hosts.ts';
 import { ownEndpoints } from './plan/own.ts';
 import { Router } from './plan/router.ts';
 import { communityProviders, Shaping } from './plan/shaping.ts';
+import { StsPolicies } from './plan/sts.ts';
+import { createStsClient } from './plan/sts-fetch.ts';
+import { StsFile } from './plan/sts-store.ts';
 import { DsnWriter } from './report/dsn.ts';
 import { Events } from './report/events.ts';
 import {
@@ -52,9 +56,10 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   });
   const signer = await openSigner();
   const dns = new DnsClient({ server: config.dns, clock, random });
+  const sts = config.delivery.mta_sts ? await openSts(config, { clock, log, dns }) : null;
   const sessions = newCounters();
   const eventSink = await openEvents(config.events, log);
-  const delivery = makeDelivery(config, deps, { spool, dns, signer, sessions, eventSink });
+  const delivery = makeDelivery(config, deps, { spool, dns, signer, sts, sessions, eventSink });
   const intake = new Intake(config, {
     accept: (submission) => delivery.accept(submission),
     clock,
@@ -66,6 +71,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     return await open();
   } catch (error) {
     dns.close();
+    await sts?.close();
     await signer.close();
     await spool.close();
     throw error;
@@ -157,6 +163,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   async function stop(): Promise<void> {
     await Promise.all([door.stop(config.drain), delivery.stop(config.drain)]);
     dns.close();
+    await sts?.close();
     await signer.close();
     await spool.close();
     eventSink?.end();
@@ -167,12 +174,13 @@ interface Parts {
   readonly spool: Spool;
   readonly dns: DnsClient;
   readonly signer: Signer;
+  readonly sts: Sts | null;
   readonly sessions: ConnectionCounters;
   readonly eventSink: WriteStream | null;
 }
 
 function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery {
-  const { spool, dns, signer, sessions, eventSink } = parts;
+  const { spool, dns, signer, sts, sessions, eventSink } = parts;
   const { clock, log, random } = deps;
   const { hostname, delivery } = config;
   const shaping = new Shaping(config, config.shaping.community ? communityProviders() : {});
@@ -183,6 +191,8 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
     port: delivery.port,
     tls: delivery.tls,
     tlsOf: (domain, ranks) => shaping.tlsOf(domain, ranks),
+    dane: delivery.dane,
+    ...(sts === null ? {} : { findPolicy: (domain) => sts.policies.find(domain) }),
     hostname,
     own: ownEndpoints(config.smtp, interfaceAddresses()),
     families: usableFamilies(),
@@ -209,8 +219,12 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
     config,
     spool,
     router,
-    openLink: ({ host, address, port }, tls, handlers) =>
-      openConnection({ host, address, port, tls, clientName: hostname }, connection, handlers),
+    openLink: ({ host, address, port, tlsa }, tls, handlers) =>
+      openConnection(
+        { host, address, port, tls, tlsa, clientName: hostname },
+        connection,
+        handlers,
+      ),
     shaping,
     bounce: (leased, failures) => dsn.bounce(leased, failures),
     relayed: (leased, recipients, host) => dsn.relayed(leased, recipients, host),
@@ -221,6 +235,29 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
     random,
     log,
   });
+}
+
+interface Sts {
+  readonly policies: StsPolicies;
+  close(): Promise<void>;
+}
+
+/** The policies survive a restart beside the spool. */
+async function openSts(
+  { spool, delivery }: MtaConfig,
+  { clock, log, dns }: Pick<MtaDeps, 'clock' | 'log'> & { readonly dns: DnsClient },
+): Promise<Sts> {
+  const extraCa =
+    delivery.tls_ca === '' ? [] : [...rootCertificates, readFileSync(delivery.tls_ca, 'utf8')];
+  const client = createStsClient({ dns, port: delivery.mta_sts_port, extraCa });
+  const store = new StsFile(join(spool, 'mta-sts.json'), clock, log);
+  const policies = await StsPolicies.open({ dns, clock, log, fetch: client.fetch, store });
+  return {
+    policies,
+    async close() {
+      await Promise.all([policies.close(), client.close()]);
+    },
+  };
 }
 
 /** Where a notice to this reverse-path goes; null when it is no mailbox. */

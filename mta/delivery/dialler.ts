@@ -128,8 +128,9 @@ export class Dialler {
   #call(target: Target, tls: TlsMode | null): void {
     const { hosts, openLink, makeLink } = this.#parts;
     const link = makeLink(target);
-    const inClear = this.#parts.tls === 'opportunistic' && hosts.tlsBroken(target.address);
-    const mode = tls ?? (inClear ? 'none' : this.#parts.tls);
+    const policy = target.tls ?? this.#parts.tls;
+    const inClear = policy === 'opportunistic' && hosts.tlsBroken(target.address);
+    const mode = tls ?? (inClear ? 'none' : policy);
     const call: Call = {
       target,
       link,
@@ -158,7 +159,8 @@ export class Dialler {
 
   /** @returns whether it spoke for every host */
   #failed({ target }: Call, cause: CloseCause): boolean {
-    const { hosts, tls, itinerary } = this.#parts;
+    const { hosts, itinerary } = this.#parts;
+    const tls = target.tls ?? this.#parts.tls;
     if (cause.kind === 'tls' && tls === 'opportunistic' && !hosts.tlsBroken(target.address)) {
       hosts.tlsFailed(target.address);
       this.#call(target, 'none');

@@ -17,7 +17,15 @@ import {
   typeName,
 } from '../../resolver/wire/constants.ts';
 import { nameKey, textToName } from '../../resolver/wire/names.ts';
-import { decodeA, decodeAaaa, decodeMx, type MxRdata } from '../../resolver/wire/rdata.ts';
+import {
+  decodeA,
+  decodeAaaa,
+  decodeMx,
+  decodeTlsa,
+  decodeTxt,
+  type MxRdata,
+  type TlsaRdata,
+} from '../../resolver/wire/rdata.ts';
 import { writeQuery } from '../../resolver/wire/write.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
@@ -32,6 +40,9 @@ export interface Dns {
   mx(name: string): Promise<Lookup<MxRdata>>;
   /** A for 4, AAAA for 6. */
   addresses(name: string, family: 4 | 6): Promise<Lookup<string>>;
+  /** Each record as its character-strings. */
+  txt(name: string): Promise<Lookup<readonly string[]>>;
+  tlsa(name: string): Promise<Lookup<TlsaRdata>>;
 }
 
 export interface DnsOptions {
@@ -114,6 +125,14 @@ export class DnsClient implements Dns {
     return family === 4
       ? this.#lookup(name, TYPE.A, decodeA)
       : this.#lookup(name, TYPE.AAAA, decodeAaaa);
+  }
+
+  txt(name: string): Promise<Lookup<readonly string[]>> {
+    return this.#lookup(name, TYPE.TXT, decodeTxt);
+  }
+
+  tlsa(name: string): Promise<Lookup<TlsaRdata>> {
+    return this.#lookup(name, TYPE.TLSA, decodeTlsa);
   }
 
   counters(): DnsCounters {

@@ -18,7 +18,12 @@ export type Family = 4 | 6;
 
 export type HostResult =
   /** One or more, usable for a connection; in order of the families, as DNS gave them within each. */
-  | { readonly kind: 'addresses'; readonly addresses: readonly string[] }
+  | {
+      readonly kind: 'addresses';
+      readonly addresses: readonly string[];
+      /** The resolver vouches for every one of them (AD). */
+      readonly authenticated: boolean;
+    }
   /** DNS says that there are none. */
   | { readonly kind: 'none' }
   | DnsTrouble;
@@ -98,7 +103,9 @@ export class Hosts {
     const freshMs = trouble === undefined ? freshnessMs(lookups) : HOST_MS_MIN;
     const freshUntilMs = nowMs + freshMs;
     const result: HostResult =
-      addresses.length > 0 ? { kind: 'addresses', addresses } : { kind: 'none' };
+      addresses.length > 0
+        ? { kind: 'addresses', addresses, authenticated: lookups.every(isVouchedFor) }
+        : { kind: 'none' };
     return { result, freshUntilMs, staleUntilMs: freshUntilMs + STALE_MS_MAX };
   }
 }
@@ -116,6 +123,9 @@ function freshnessMs(lookups: readonly Lookup<string>[]): number {
   }
   return Math.min(Math.max(ttlSeconds * 1000, HOST_MS_MIN), HOST_MS_MAX);
 }
+
+const isVouchedFor = (lookup: Lookup<string>): boolean =>
+  lookup.kind !== 'answer' || lookup.authenticated;
 
 function usableAddresses(lookup: Lookup<string>): readonly string[] {
   if (lookup.kind !== 'answer') return [];

@@ -9,6 +9,7 @@
  * - At most TARGETS_MAX addresses, of one host at most HOST_TARGETS_MAX.
  */
 import type { Random } from '../../runtime/random.ts';
+import type { DaneResult } from './dane.ts';
 import type { HostResult } from './hosts.ts';
 import type { DnsTrouble, Itinerary, NextTarget, Target, Undeliverable } from './route.ts';
 import type { Site } from './site.ts';
@@ -22,6 +23,8 @@ export interface ItineraryParts {
   readonly random: Random;
   /** Addresses of a host of the site: of a name from DNS, of a literal from itself. */
   readonly find: (host: string) => HostResult | Promise<HostResult>;
+  /** TLSA records of a host of the site; asked only where the site says DANE. */
+  readonly findTlsa: (host: string) => DaneResult | Promise<DaneResult>;
   readonly isOwn: (address: string, port: number) => boolean;
   /** Monotonic ms until which a verdict of "no address" may be reused. */
   readonly verdictUntilMs: number;
@@ -65,19 +68,39 @@ export class SiteItinerary implements Itinerary {
   async #enterRank(hosts: readonly string[]): Promise<void> {
     const { site, random, find, isOwn } = this.#parts;
     const results = await Promise.all(hosts.map(find));
+    const demands = await Promise.all(hosts.map((host, at) => this.#demandOf(host, results[at]!)));
     const byHost: Target[][] = [];
     for (const [index, result] of results.entries()) {
       if (result.kind === 'trouble') this.#trouble = result;
       if (result.kind !== 'addresses') continue;
       const host = hosts[index]!;
+      const demand = demands[index]!;
+      if ('kind' in demand) {
+        this.#trouble = demand;
+        continue;
+      }
       this.#loop ||= result.addresses.some((address) => isOwn(address, site.port));
       byHost.push(
         result.addresses
           .slice(0, HOST_TARGETS_MAX)
-          .map((address) => ({ host, address, port: site.port, rank: this.#rank })),
+          .map((address) => ({ host, address, port: site.port, rank: this.#rank, ...demand })),
       );
     }
     this.#queue = this.#loop ? [] : shuffle(byHost, random).flat();
+  }
+
+  /** What DANE asks of a host beyond the site's policy; trouble bars it (RFC 7672 §2.1.2). */
+  async #demandOf(
+    host: string,
+    result: HostResult,
+  ): Promise<Pick<Target, 'tls' | 'tlsa'> | DnsTrouble> {
+    const { site, findTlsa } = this.#parts;
+    if (!site.dane || result.kind !== 'addresses' || !result.authenticated) return {};
+    const found = await findTlsa(host);
+    if (found.kind === 'trouble') return found;
+    if (found.kind === 'none') return {};
+    if (found.usable.length > 0) return { tls: 'dane', tlsa: found.usable };
+    return { tls: site.tls === 'verify' ? 'verify' : 'require' };
   }
 
   #end(): NextTarget {

@@ -1,5 +1,6 @@
 /** What DNS says of a domain: by which hosts, in which order, its mail goes (RFC 5321 §5.1). */
-import type { Site } from './site.ts';
+import type { Tlsa } from '../tlsa.ts';
+import type { Site, TlsPolicy } from './site.ts';
 
 /** Where mail for one domain goes. */
 export interface Route {
@@ -53,6 +54,10 @@ export interface Target {
   readonly port: number;
   /** Index into the site's ranks. */
   readonly rank: number;
+  /** In place of the site's, where DANE asks more of this host. */
+  readonly tls?: TlsPolicy | 'dane';
+  /** For 'dane': what its certificate must match, one or more. */
+  readonly tlsa?: readonly Tlsa[];
 }
 
 /** The next address to try, or why there is none left. */

@@ -17,12 +17,15 @@ import type { MxRdata } from '../../resolver/wire/rdata.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
+import { DaneHosts } from './dane.ts';
 import type { Dns } from './dns.ts';
 import { type Family, type HostResult, Hosts, isUsable, TROUBLE_MS, troubleOf } from './hosts.ts';
 import { SiteItinerary } from './itinerary.ts';
 import { Rollup } from './rollup.ts';
 import type { Itinerary, Route, RouteResult, Undeliverable } from './route.ts';
+import { requirementsOf, type SecurityParts } from './security.ts';
 import { type Site, siteOf, type TlsPolicy } from './site.ts';
+import type { StsPolicy } from './sts-policy.ts';
 
 export interface RouterParts {
   readonly dns: Dns;
@@ -33,6 +36,10 @@ export interface RouterParts {
   readonly tls: TlsPolicy;
   /** Instead of `tls`, where it differs by domain or host. */
   readonly tlsOf?: (domain: string, ranks: Site['ranks']) => TlsPolicy;
+  /** Hold hosts to their TLSA records, where the resolver vouches for the whole chain (RFC 7672). */
+  readonly dane?: boolean;
+  /** The MTA-STS policy in force (RFC 8461); never rejects. Without it none is asked for. */
+  readonly findPolicy?: (domain: string) => Promise<StsPolicy | null>;
   /** Our own name, as in EHLO. */
   readonly hostname: string;
   /** Where we take mail ourselves, wildcards already replaced by the addresses they stand for. */
@@ -47,6 +54,8 @@ const ROUTE_MS_MIN = 60_000;
 const ROUTE_MS_MAX = 86_400_000;
 const NEGATIVE_MS_MAX = 3_600_000;
 const STALE_MS_MAX = 86_400_000;
+/** Where MTA-STS is honoured: how long a change of policy may go unseen. */
+const POLICY_MS_MAX = 3_600_000;
 /** MX hosts of a domain that are considered, best first. */
 const EXCHANGES_MAX = 32;
 
@@ -74,6 +83,8 @@ export class Router {
   readonly #own: ReadonlySet<string>;
   readonly #hosts: Hosts;
   readonly #rollup = new Rollup();
+  readonly #security: SecurityParts;
+  readonly #dane: DaneHosts;
   readonly #entries = new LRUCache<string, Entry>({ max: ROUTES_MAX });
   readonly #underWay = new Map<string, Promise<RouteResult>>();
 
@@ -82,6 +93,12 @@ export class Router {
     this.#hostname = bareName(parts.hostname);
     this.#own = new Set(parts.own.map(({ address, port }) => ownKey(address, port)));
     this.#hosts = new Hosts(parts);
+    this.#dane = new DaneHosts(parts.dns, parts.clock);
+    this.#security = {
+      findPolicy: parts.findPolicy ?? null,
+      findTlsa: parts.dane === true ? (host) => this.#dane.find(host, parts.port) : null,
+      findHost: (host) => this.#find(host),
+    };
   }
 
   /** What is known and fresh, without asking; null when route() would have to ask. */
@@ -111,6 +128,7 @@ export class Router {
       site,
       random: this.#parts.random,
       find: (host) => this.#find(host),
+      findTlsa: (host) => this.#dane.find(host, site.port),
       isOwn: (address, port) => this.#own.has(ownKey(address, port)),
       verdictUntilMs: this.#nowMs() + ROUTE_MS_MIN,
     });
@@ -123,7 +141,9 @@ export class Router {
   #find(host: string): HostResult | Promise<HostResult> {
     const literal = parseLiteral(host);
     if (literal === null) return this.#hosts.find(host);
-    return isUsable(literal) ? { kind: 'addresses', addresses: [literal] } : { kind: 'none' };
+    return isUsable(literal)
+      ? { kind: 'addresses', addresses: [literal], authenticated: false }
+      : { kind: 'none' };
   }
 
   async #resolve(domain: string): Promise<RouteResult> {
@@ -136,7 +156,8 @@ export class Router {
   /** Drops ourselves, and makes sure that the site has an address to begin with. */
   async #verdict(domain: string, exchanges: Exchanges): Promise<RouteResult> {
     if (exchanges.kind !== 'exchanges') return exchanges;
-    const { origin, authenticated, freshUntilMs } = exchanges;
+    const { origin, authenticated } = exchanges;
+    const freshUntilMs = this.#policedUntilMs(exchanges);
     const ownRank = exchanges.ranks.findIndex((rank) => rank.includes(this.#hostname));
     const ranks = ownRank === -1 ? exchanges.ranks : exchanges.ranks.slice(0, ownRank);
     if (ranks.length === 0) {
@@ -144,13 +165,24 @@ export class Router {
       return { kind: 'undeliverable', code: 'loop', enhanced: '5.4.6', text, freshUntilMs };
     }
     const { port } = this.#parts;
-    const tls = this.#parts.tlsOf?.(domain, ranks) ?? this.#parts.tls;
-    const own = siteOf({ ranks, port, tls, source: '' });
+    const configured = this.#parts.tlsOf?.(domain, ranks) ?? this.#parts.tls;
+    const requirements = await requirementsOf(
+      { domain, ranks, authenticated, tls: configured },
+      this.#security,
+    );
+    if (requirements.kind === 'trouble') return requirements;
+    const { tls, dane } = requirements;
+    const own = siteOf({ ranks: requirements.ranks, port, tls, dane, source: '' });
     const first = await this.itinerary(own).next();
     if (first.kind === 'undeliverable' || first.kind === 'trouble') return first;
-    const site = tls === 'verify' ? own : this.#rolledUp(own);
+    const site = tls === 'verify' || dane ? own : this.#rolledUp(own);
     const route = { domain, site, origin, authenticated };
     return { kind: 'route', route, freshUntilMs, stale: false };
+  }
+
+  #policedUntilMs({ freshUntilMs, origin }: Exchanges & { kind: 'exchanges' }): number {
+    if (this.#parts.findPolicy === undefined || origin === 'literal') return freshUntilMs;
+    return Math.min(freshUntilMs, this.#nowMs() + POLICY_MS_MAX);
   }
 
   /** Under the names that stand for its hosts; known by now, as the itinerary has looked them up. */

@@ -3,7 +3,7 @@
  * limits, one pool of connections.
  *
  * Invariants
- * - Equal id ⇔ equal ranks, port, TLS policy and source. Raw MX preference numbers and the order
+ * - Equal id ⇔ equal ranks, port, TLS policy, DANE and source. Raw MX preference numbers and the order
  *   within a rank do not matter; which rank comes first does.
  * - ranks.length >= 1, every rank has at least one host, no host is in two ranks, each rank is sorted.
  * - The alias is for people: short, and distinct only with overwhelming likelihood.
@@ -23,11 +23,15 @@ export interface Site {
   /** TCP port of every host. */
   readonly port: number;
   readonly tls: TlsPolicy;
+  /** Hosts that have TLSA records are held to them (RFC 7672); the others to `tls`. */
+  readonly dane: boolean;
   /** Name of the source address pool; '' is the system's choice. */
   readonly source: string;
 }
 
-export type SiteParts = Pick<Site, 'ranks' | 'port' | 'tls' | 'source'>;
+export type SiteParts = Pick<Site, 'ranks' | 'port' | 'tls' | 'source'> & {
+  readonly dane?: boolean;
+};
 
 /** Raised whenever the meaning or spelling of an id changes, so that old and new never meet. */
 export const SITE_VERSION = 1;
@@ -36,14 +40,15 @@ export const SITE_VERSION = 1;
  * Makes the site of a route. Hosts are put in lower case, sorted and freed of repetitions: a host
  * stays in the best rank that names it, and ranks left empty go.
  *
- * The id reads "1:25:opportunistic::mx1.example.net,mx2.example.net/mx3.example.net".
+ * The id reads "1:25:opportunistic::mx1.example.net,mx2.example.net/mx3.example.net", and with DANE
+ * "1:25:opportunistic+dane::…".
  */
 export function siteOf(parts: SiteParts): Site {
-  const { port, tls, source } = parts;
+  const { port, tls, source, dane = false } = parts;
   const ranks = canonicalRanks(parts.ranks);
   const hosts = ranks.map((rank) => rank.map(encode).join(',')).join('/');
-  const id = `${SITE_VERSION}:${port}:${tls}:${encode(source)}:${hosts}`;
-  return { id, alias: aliasOf(id, ranks), ranks, port, tls, source };
+  const id = `${SITE_VERSION}:${port}:${tls}${dane ? '+dane' : ''}:${encode(source)}:${hosts}`;
+  return { id, alias: aliasOf(id, ranks), ranks, port, tls, dane, source };
 }
 
 function canonicalRanks(ranks: SiteParts['ranks']): string[][] {

@@ -10,8 +10,10 @@
  *   when the callback's turn is over.
  * - One timer, moved lazily: it is set anew only when the deadline comes nearer.
  */
+import { createHash } from 'node:crypto';
 import type { SecureContext } from 'node:tls';
 import type { Clock, Timer } from '../../runtime/clock.ts';
+import type { Tlsa } from '../tlsa.ts';
 import type { Capabilities } from './capabilities.ts';
 import { QUIT } from './commands.ts';
 import type { HostMemory, Manners } from './manners.ts';
@@ -29,6 +31,8 @@ export interface Target {
   readonly address: string;
   readonly port: number;
   readonly tls: TlsMode;
+  /** Of the host, for mode 'dane'; one or more then. */
+  readonly tlsa?: readonly Tlsa[] | undefined;
   /** Name for EHLO: a domain name or an address literal. */
   readonly clientName: string;
 }
@@ -187,7 +191,7 @@ export class Connection<T extends Transaction> {
 
   #onSecured(verdict: TlsVerdict): void {
     this.tls = verdict;
-    if (this.target.tls === 'verify' && !verdict.verified) {
+    if (mustVerify(this.target.tls) && !verdict.verified) {
       const detail = `certificate of ${this.target.host}: ${verdict.fault ?? 'unverified'}`;
       this.#lose({ kind: 'tls', fault: 'untrusted', detail });
       return;
@@ -293,14 +297,15 @@ export class Connection<T extends Transaction> {
   }
 
   #secure(): void {
-    const { host, port, tls } = this.target;
+    const { host, port, tls, tlsa = [] } = this.target;
     const { tlsContext, tickets } = this.#deps;
     this.#transport.secure({
       context: tlsContext,
       tickets,
-      ticketKey: `${tls} ${host} ${port}`,
+      ticketKey: ticketKeyOf(tls, host, port, tlsa),
       host,
-      mustVerify: tls === 'verify',
+      mustVerify: mustVerify(tls),
+      dane: tls === 'dane' ? { records: tlsa, nowMs: this.#deps.clock.wallMs() } : null,
     });
   }
 
@@ -355,6 +360,16 @@ export class Connection<T extends Transaction> {
     if (nowMs < this.#progressMs + this.#timeoutMs(phase)) this.#arm();
     else this.#lose({ kind: 'timeout', phase });
   }
+}
+
+const mustVerify = (tls: TlsMode): boolean => tls === 'verify' || tls === 'dane';
+
+/** Host, policy and TLSA set: a ticket from under other records proves nothing under these. */
+function ticketKeyOf(tls: TlsMode, host: string, port: number, tlsa: readonly Tlsa[]): string {
+  const key = `${tls} ${host} ${port}`;
+  if (tls !== 'dane') return key;
+  const set = tlsa.map((record) => Object.values(record).join(' ')).join(',');
+  return `${key} ${createHash('sha256').update(set).digest('base64')}`;
 }
 
 const DETAIL_CHARACTERS_MAX = 200;

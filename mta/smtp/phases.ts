@@ -21,7 +21,8 @@ export const PHASES = {
   quit: { awaits: 'reply to QUIT', timeoutMs: 5 * SECOND_MS },
 } as const satisfies Record<WaitPhase, { awaits: string; timeoutMs: number }>;
 
-export type TlsMode = 'opportunistic' | 'require' | 'verify' | 'none';
+/** dane: the certificate must match the host's TLSA records. */
+export type TlsMode = 'opportunistic' | 'require' | 'verify' | 'dane' | 'none';
 
 export type Action<T extends Transaction> =
   | { readonly kind: 'command'; readonly text: string }

@@ -8,6 +8,7 @@
  *   into the socket's queue at a time; the rest stays a view of the caller's buffer.
  * - onClosed is the last event, and comes once; none follows destroy().
  */
+import { X509Certificate } from 'node:crypto';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import {
   checkServerIdentity,
@@ -15,7 +16,9 @@ import {
   type SecureContext,
   type TLSSocket,
 } from 'node:tls';
+import type { Tlsa } from '../tlsa.ts';
 import { SLICE_OCTETS_MAX, stuffedSlice, terminatorFor } from './content.ts';
+import { CHAIN_MAX, daneFault } from './dane.ts';
 import type { TicketCache, TlsVerdict } from './tickets.ts';
 
 export interface TransportEvents {
@@ -38,6 +41,8 @@ export interface Securing {
   readonly host: string;
   /** A session whose certificate does not hold is not kept for resumption. */
   readonly mustVerify: boolean;
+  /** These judge the certificate, in place of authorities and name; null when they do not. */
+  readonly dane: { readonly records: readonly Tlsa[]; readonly nowMs: number } | null;
 }
 
 /** Content on its way: handed to the socket slice by slice. */
@@ -127,7 +132,7 @@ export class Transport {
 
   /** Starts the handshake in place of the plain socket; onSecured or onClosed follows. */
   secure(securing: Securing): void {
-    const { context, tickets, ticketKey, host, mustVerify } = securing;
+    const { context, tickets, ticketKey, host, mustVerify, dane } = securing;
     const plain = this.#socket;
     plain.removeAllListeners('data');
     plain.removeAllListeners('end');
@@ -153,6 +158,10 @@ export class Transport {
     };
     socket.once('secureConnect', () => {
       verdict = verdictOf(socket, ticket?.verdict ?? null);
+      if (dane !== null && !verdict.resumed) {
+        const fault = daneFault(dane.records, chainOf(socket), host, dane.nowMs);
+        verdict = { ...verdict, verified: fault === null, fault };
+      }
       keep();
       if (!this.#destroyed) this.#events.onSecured(verdict);
     });
@@ -204,6 +213,19 @@ export class Transport {
 
 const codeOf = (error: Error): string =>
   'code' in error && typeof error.code === 'string' ? error.code : error.name;
+
+/** As the host sent it, its own certificate first. */
+function chainOf(socket: TLSSocket): X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  let certificate = socket.getPeerCertificate(true);
+  // The last one is its own issuer, or has none.
+  while (certificate?.raw !== undefined && chain.length < CHAIN_MAX) {
+    chain.push(new X509Certificate(certificate.raw));
+    if (certificate.issuerCertificate === certificate) break;
+    certificate = certificate.issuerCertificate;
+  }
+  return chain;
+}
 
 /** @param inherited of the full handshake that the ticket came from, if one was offered */
 function verdictOf(socket: TLSSocket, inherited: TlsVerdict | null): TlsVerdict {

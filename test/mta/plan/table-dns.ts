@@ -1,7 +1,7 @@
 /** DNS as a table, changed by the test while it runs; it counts what it is asked. */
 import type { Dns } from '../../../mta/plan/dns.ts';
 import type { Lookup, TroubleCause } from '../../../mta/plan/dns-answer.ts';
-import type { MxRdata } from '../../../resolver/wire/rdata.ts';
+import type { MxRdata, TlsaRdata } from '../../../resolver/wire/rdata.ts';
 
 export const answer = <Rdata>(records: readonly Rdata[], ttlSeconds = 300): Lookup<Rdata> => ({
   kind: 'answer',
@@ -32,16 +32,22 @@ export class TableDns implements Dns {
   readonly #mx: Record<string, Lookup<MxRdata>>;
   readonly #a: Record<string, Lookup<string> | string>;
   readonly #aaaa: Record<string, Lookup<string> | string>;
+  readonly #txt: Record<string, Lookup<readonly string[]>>;
+  readonly #tlsa: Record<string, Lookup<TlsaRdata>>;
 
   /** Names that are in no table do not exist; a string is one address. */
   constructor(tables: {
     mx?: Record<string, Lookup<MxRdata>>;
     a?: Record<string, Lookup<string> | string>;
     aaaa?: Record<string, Lookup<string> | string>;
+    txt?: Record<string, Lookup<readonly string[]>>;
+    tlsa?: Record<string, Lookup<TlsaRdata>>;
   }) {
     this.#mx = tables.mx ?? {};
     this.#a = tables.a ?? {};
     this.#aaaa = tables.aaaa ?? {};
+    this.#txt = tables.txt ?? {};
+    this.#tlsa = tables.tlsa ?? {};
   }
 
   async mx(name: string): Promise<Lookup<MxRdata>> {
@@ -56,6 +62,24 @@ export class TableDns implements Dns {
     const found = (family === 4 ? this.#a : this.#aaaa)[name];
     if (typeof found === 'string') return answer([found]);
     return found ?? (this.#exists(name) ? nodata : nxdomain);
+  }
+
+  async txt(name: string): Promise<Lookup<readonly string[]>> {
+    this.asked.push(`TXT ${name}`);
+    return this.outage ?? this.#txt[name] ?? nxdomain;
+  }
+
+  async tlsa(name: string): Promise<Lookup<TlsaRdata>> {
+    this.asked.push(`TLSA ${name}`);
+    return this.outage ?? this.#tlsa[name] ?? nxdomain;
+  }
+
+  setTxt(name: string, lookup: Lookup<readonly string[]>): void {
+    this.#txt[name] = lookup;
+  }
+
+  setTlsa(name: string, lookup: Lookup<TlsaRdata>): void {
+    this.#tlsa[name] = lookup;
   }
 
   setMx(name: string, lookup: Lookup<MxRdata>): void {

@@ -1,0 +1,79 @@
+/**
+ * What a domain, DNS and we ourselves ask of the connections that carry the domain's mail: DANE
+ * (RFC 7672), MTA-STS (RFC 8461), and the configured policy, the strictest of which holds.
+ *
+ * Invariants
+ * - DANE counts only where the resolver vouches for MX and addresses; a host with TLSA records is held
+ *   to them, whatever MTA-STS says of it (RFC 8461 §2).
+ * - An enforced MTA-STS policy makes every other host prove its name, and drops those that it does not name.
+ * - Where the operator says "none", nothing is asked.
+ */
+import type { DaneResult } from './dane.ts';
+import type { HostResult } from './hosts.ts';
+import type { DnsTrouble } from './route.ts';
+import type { Site, TlsPolicy } from './site.ts';
+import { type StsPolicy, stsNames } from './sts-policy.ts';
+
+export interface SecurityParts {
+  /** null: MTA-STS is not honoured. Never rejects. */
+  readonly findPolicy: ((domain: string) => Promise<StsPolicy | null>) | null;
+  /** null: DANE is not honoured. */
+  readonly findTlsa: ((host: string) => DaneResult | Promise<DaneResult>) | null;
+  readonly findHost: (host: string) => HostResult | Promise<HostResult>;
+}
+
+export interface Demand {
+  readonly domain: string;
+  readonly ranks: Site['ranks'];
+  /** The resolver vouches for the MX RRset. */
+  readonly authenticated: boolean;
+  /** As configured. */
+  readonly tls: TlsPolicy;
+}
+
+export type Requirements =
+  | {
+      readonly kind: 'requirements';
+      readonly ranks: Site['ranks'];
+      readonly tls: TlsPolicy;
+      readonly dane: boolean;
+    }
+  /** No host is left that may be sent to: mail waits. */
+  | DnsTrouble;
+
+/** Never rejects. */
+export async function requirementsOf(demand: Demand, parts: SecurityParts): Promise<Requirements> {
+  const { domain, ranks, tls, authenticated } = demand;
+  if (tls === 'none') return { kind: 'requirements', ranks, tls, dane: false };
+  const [pinned, policy] = await Promise.all([
+    authenticated ? pinnedHosts(ranks.flat(), parts) : NOBODY,
+    parts.findPolicy?.(domain) ?? null,
+  ]);
+  const dane = pinned.size > 0;
+  if (policy?.mode !== 'enforce') return { kind: 'requirements', ranks, tls, dane };
+  const named = ranks
+    .map((rank) => rank.filter((host) => pinned.has(host) || stsNames(policy, host)))
+    .filter((rank) => rank.length > 0);
+  if (named.length > 0) return { kind: 'requirements', ranks: named, tls: 'verify', dane };
+  const text = `the MTA-STS policy of ${domain} (RFC 8461) names none of its MX hosts, such as ${ranks[0]![0]}; it names ${policy.mx.slice(0, 3).join(', ')}`;
+  return { kind: 'trouble', reachable: true, text };
+}
+
+const NOBODY: ReadonlySet<string> = new Set();
+
+/** Hosts that DANE speaks of, or whose TLSA lookup is in trouble. */
+async function pinnedHosts(
+  hosts: readonly string[],
+  { findTlsa, findHost }: SecurityParts,
+): Promise<ReadonlySet<string>> {
+  if (findTlsa === null) return NOBODY;
+  const pinned = new Set<string>();
+  await Promise.all(
+    hosts.map(async (host) => {
+      const found = await findHost(host);
+      if (found.kind !== 'addresses' || !found.authenticated) return;
+      if ((await findTlsa(host)).kind !== 'none') pinned.add(host);
+    }),
+  );
+  return pinned;
+}
