@@ -40,6 +40,9 @@ import {
   wordAligned,
 } from './answer-table-layout.ts';
 
+/** Queries that may be read ahead for at once. */
+const PLACES_MAX = 64;
+
 /** What {@link AnswerTableReader.answer} returns when the core must be asked; the query is as it was. */
 export const ASK_CORE = 0;
 /** Room for an answer, from the start of its query. */
@@ -85,6 +88,10 @@ export class AnswerTableReader {
   readonly #question = new Int32Array(QUESTION_WORDS_MAX);
   readonly #fence = new Int32Array(new SharedArrayBuffer(4));
   #questionWords = 0;
+  /** By place; any slot will do for what is no plain question. */
+  readonly #slotAhead = new Int32Array(PLACES_MAX);
+  /** Nothing but what was read ahead, kept so that reading it is not optimised away. */
+  ahead = 0;
   // Of the query under way.
   #nameEnd = 0;
   #flags = 0;
@@ -104,6 +111,34 @@ export class AnswerTableReader {
     this.#ringWord = ringOffsetOf(ringUnits) >>> 2;
     this.#placeMask = ringUnits - 1;
     this.#seed = seed;
+  }
+
+  /** Notes where the answer to the query at `at` would be, for {@link readAhead}. */
+  lookAhead(at: number, octets: number, place: number): void {
+    this.#slotAhead[place] = 0;
+    if (!this.#parse(at, octets)) return;
+    const words = foldQuestion(this.#queryWords, at >>> 2, this.#nameEnd, this.#question);
+    const hash = hashQuestion(this.#question, words, this.#flags, this.#seed);
+    this.#slotAhead[place] = (hash & this.#slotMask) * SLOT_WORDS;
+  }
+
+  /**
+   * Reads slots and records of all places noted. Each is a line that no cache has, once the table is
+   * large; in loops as short as these the processor waits for many at once, and {@link answer} for none.
+   */
+  readAhead(places: number): void {
+    const slots = this.#slots;
+    const words = this.#words;
+    const slotAhead = this.#slotAhead;
+    const ringWord = this.#ringWord;
+    const placeMask = this.#placeMask;
+    let read = 0;
+    for (let place = 0; place < places; place += 1) read ^= slots[slotAhead[place]!]!;
+    for (let place = 0; place < places; place += 1) {
+      const position = slots[slotAhead[place]!]!;
+      read ^= words[ringWord + ((position & placeMask) << (UNIT_SHIFT - 2))]!;
+    }
+    this.ahead = read;
   }
 
   /**

@@ -27,6 +27,9 @@ export interface FrontOrders {
   readonly memory: SharedArrayBuffer;
 }
 
+/** With fewer queries there is little to wait for together. */
+const READ_AHEAD_MIN = 4;
+
 /** Posted once, when the front is about to serve. */
 export const READY = 'ready';
 
@@ -61,6 +64,7 @@ function isIdle(errno: number): boolean {
 function serve(received: number): void {
   const arrivedAtMs = nowMs();
   let pushed = 0;
+  if (received >= READ_AHEAD_MIN) readAhead(received);
   for (let place = 0; place < received; place += 1) {
     if (batch.wasCut(place)) {
       tallies[TALLY.long] = tallies[TALLY.long]! + 1;
@@ -80,6 +84,13 @@ function serve(received: number): void {
   }
   if (pushed > 0) memory.ring();
   if (batch.sending > 0) send(arrivedAtMs);
+}
+
+function readAhead(received: number): void {
+  for (let place = 0; place < received; place += 1) {
+    table.lookAhead(batch.at(place), batch.receivedOctets(place), place);
+  }
+  table.readAhead(received);
 }
 
 function countAnswer(): void {

@@ -3,7 +3,7 @@ import type { Worker } from 'node:worker_threads';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { openDatagramSocket } from './datagram-socket.ts';
 import { Front, type FrontOptions } from './front.ts';
-import { loadLibc } from './libc.ts';
+import { adviseLargePages, loadLibc } from './libc.ts';
 
 export interface FrontsOptions extends Omit<FrontOptions, 'libc' | 'socket'> {
   readonly fronts: number;
@@ -28,6 +28,7 @@ export class FrontsListener {
   static async open(endpoint: Endpoint, options: FrontsOptions): Promise<FrontsListener> {
     const libc = await loadLibc();
     const { ipv6Only } = options;
+    adviseLargePages(libc, options.table.buffer);
     const fronts: Front[] = [];
     let bound = endpoint;
     try {

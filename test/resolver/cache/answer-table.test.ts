@@ -48,6 +48,8 @@ function createTable(octetsMax = SMALLEST): {
     ask(query, nowMs = NOW_MS) {
       memory.fill(0xee);
       memory.set(query, QUERY_AT);
+      reader.lookAhead(QUERY_AT, query.length, 0);
+      reader.readAhead(1);
       const octets = reader.answer(QUERY_AT, query.length, nowMs);
       if (octets === ASK_CORE) {
         expect(memory.slice(QUERY_AT, QUERY_AT + query.length)).toEqual(query.slice());
