@@ -4,6 +4,7 @@ import { duration, endpoint, network } from '../runtime/settings.ts';
 import { parseRdata, parseType } from './local-data.ts';
 import { upstreamAddress } from './upstream/address.ts';
 import { BUDGET_PACKETS_MIN } from './upstream/token-bucket.ts';
+import { typeNumber } from './wire/constants.ts';
 import { textToName } from './wire/names.ts';
 
 export const RESOLVER_PORT = 5335;
@@ -65,6 +66,15 @@ const clientsSchema = z.strictObject({
 });
 const DEADLINE_MS_MIN = 100;
 
+const ttlSchema = z
+  .strictObject({ type: z.string(), min_ttl: duration('0'), max_ttl: duration('1d') })
+  .transform(({ type: text, min_ttl: minTtlMs, max_ttl: maxTtlMs }, context) => {
+    const type = typeNumber(text);
+    if (type !== null && minTtlMs <= maxTtlMs) return { type, minTtlMs, maxTtlMs };
+    context.addIssue(type === null ? `"${text}" is not a type` : 'min_ttl exceeds max_ttl');
+    return z.NEVER;
+  });
+
 const cacheSchema = z
   .strictObject({
     bytes: z
@@ -77,6 +87,21 @@ const cacheSchema = z
     max_negative_ttl: duration('3h').describe(
       'NXDOMAIN and NODATA are kept at most this long (RFC 2308 §5).',
     ),
+    types: z
+      .array(ttlSchema)
+      .max(256)
+      .default([])
+      .describe(
+        'Other bounds for answers of a type: `type`, `min_ttl`, `max_ttl`, for example `{ type = "MX", min_ttl = "5m" }`.',
+      ),
+    prefetch: z
+      .int()
+      .min(0)
+      .max(255)
+      .default(0)
+      .describe(
+        'Answers asked for this often, and again in the last tenth of their life, are renewed before it ends, in the last lane of the budget; 0 is never.',
+      ),
     failure_ttl: duration('5s').describe(
       'Resolution failures are remembered this long, 1 s to 5 min (RFC 9520 §3.2).',
     ),
@@ -181,6 +206,10 @@ export const resolverSchema = z
     stale: duration('3d').describe(
       'How long past expiry an answer may serve; "0" is never (RFC 8767).',
     ),
+    stale_after: duration('1800ms').describe(
+      'Who could have a stale answer waits this long for a fresh one (RFC 8767 §5).',
+    ),
+    stale_ttl: duration('30s').describe('TTL that stale answers bear (RFC 8767 §4).'),
     snapshot: z
       .string()
       .default('')

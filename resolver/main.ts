@@ -63,6 +63,7 @@ export async function startResolver(
       ? null
       : new Popularity(cache, clock, (key, hits) => {
           attendants.onHit(key);
+          service.onServed(key, cache.peek(key, 'answer'), clock.monotonicMs());
           attendants.ledger.countLookup(key, 'answer', hits);
         });
   const snapshot = openSnapshot(config, {

@@ -20,7 +20,7 @@ const URGENT_MAX = 4_096;
 const PATIENT_MAX = 200_000;
 
 /** warm waits behind all others. */
-export type Purpose = 'bundle' | 'watch' | 'warm';
+export type Purpose = 'bundle' | 'watch' | 'prefetch' | 'warm';
 
 export interface RefreshOwner {
   /** @returns the question now under way, or null when there is no need, or no room, for it */

@@ -24,6 +24,8 @@ const FORWARDER_KEYS: ReadonlySet<string> = new Set([
 /** What else takes effect at once; all that is in neither set needs a restart. */
 const LIVE_KEYS: ReadonlySet<string> = new Set([
   'stale',
+  'stale_after',
+  'stale_ttl',
   'in_flight',
   'local',
   'local_ttl',
@@ -41,6 +43,8 @@ const LIVE_KEYS: ReadonlySet<string> = new Set([
   'cache.max_ttl',
   'cache.max_negative_ttl',
   'cache.failure_ttl',
+  'cache.types',
+  'cache.prefetch',
 ]);
 
 /** Some change needs a restart, so nothing was changed. */

@@ -21,6 +21,7 @@ import {
   isStale,
   RENDER_OCTETS_MAX,
   renderAnswer,
+  renewableFromMs,
 } from './cache/entry.ts';
 import { queryKey } from './cache/key.ts';
 import type { CacheStore } from './cache/store.ts';
@@ -57,9 +58,6 @@ export const MISSED = -1;
 export const ANSWER_OCTETS_MAX = RENDER_OCTETS_MAX + REPLY_OPTIONS_OCTETS_MAX;
 /** Idle time of a stream connection; RFC 7766 §6.2.3 suggests seconds. */
 export const IDLE_MS = 20_000;
-
-/** RFC 8767 §5: how long a client waits for news before it gets what is stale. */
-const PATIENCE_MS = 1_800;
 
 /** Who waits for an answer that takes time. */
 export interface Client {
@@ -111,6 +109,7 @@ const unconfirmed = (text: string): ExtendedError => ({
 const limitsOf = ({ cache, stale }: ResolverConfig): AdmissionLimits => ({
   minTtlMs: cache.min_ttl,
   maxTtlMs: cache.max_ttl,
+  byType: new Map(cache.types.map(({ type, ...bounds }) => [type, bounds])),
   maxNegativeTtlMs: cache.max_negative_ttl,
   failureTtlMs: cache.failure_ttl,
   staleMs: stale,
@@ -144,7 +143,9 @@ export class Service implements FlightOwner<Waiter> {
   #limits: AdmissionLimits;
   readonly #view = new QueryView();
   /** Reused for every rendering. */
-  readonly #how = { nowMs: 0, octetsMax: 0 };
+  readonly #how = { nowMs: 0, octetsMax: 0, staleTtlSeconds: 0 };
+  #patienceMs = 0;
+  #prefetchHits = 0;
   readonly #scratch = new Uint8Array(ANSWER_OCTETS_MAX);
   readonly #cookies: ServerCookies;
   readonly #replyOptions: ReplyOptions;
@@ -166,6 +167,7 @@ export class Service implements FlightOwner<Waiter> {
     this.#requireCookies = config.require_cookies;
     this.#identity = { name: config.identity, version: config.version };
     this.#limits = limitsOf(config);
+    this.#setPace(config);
     this.#forwarder = forwarder;
     this.inFlight = new InFlight(forwarder, wheel, config.in_flight, this);
     this.#ipv6 = config.ipv6;
@@ -186,16 +188,37 @@ export class Service implements FlightOwner<Waiter> {
     this.localNames = localNames;
     this.#deadlines = new Deadlines(config.clients, config.deadline);
     this.#limits = limitsOf(config);
+    this.#setPace(config);
     this.#ipv6 = config.ipv6;
     this.#forwarder = forwarder;
     this.inFlight.use(forwarder, config.in_flight);
     this.attendants.reconfigure(config);
   }
 
+  #setPace({ stale_after, stale_ttl, cache }: ResolverConfig): void {
+    this.#patienceMs = stale_after;
+    this.#how.staleTtlSeconds = Math.floor(stale_ttl / 1000);
+    this.#prefetchHits = cache.prefetch;
+  }
+
   /** The cache that keeps the key: DNSBL zones have their own. */
   cacheOf(key: string): CacheStore {
     const { dnsbl } = this.attendants;
     return dnsbl.zoneOf(key) === null ? this.#cache : dnsbl.cache;
+  }
+
+  /** Clients were answered from the fresh entry, here or by a front: it may be worth renewing. */
+  onServed(key: string, entry: CacheEntry | undefined, nowMs: number): void {
+    if (this.#prefetchHits === 0 || entry === undefined || !isFresh(entry, nowMs)) return;
+    if (nowMs < renewableFromMs(entry) || this.inFlight.get(key) !== undefined) return;
+    if (this.#isDue(key, entry, nowMs)) this.attendants.queue.add(key, 'prefetch');
+  }
+
+  /** Expired, or popular and about to expire. */
+  #isDue(key: string, entry: CacheEntry, nowMs: number): boolean {
+    if (!isFresh(entry, nowMs)) return true;
+    if (this.#prefetchHits === 0 || nowMs < renewableFromMs(entry)) return false;
+    return this.cacheOf(key).hits(key) >= this.#prefetchHits;
   }
 
   /**
@@ -206,7 +229,7 @@ export class Service implements FlightOwner<Waiter> {
     const nowMs = this.#clock.monotonicMs();
     const entry = this.cacheOf(key).peek(key, 'answer');
     if (this.inFlight.get(key) !== undefined) return null;
-    if (entry !== undefined && isFresh(entry, nowMs)) return null;
+    if (entry !== undefined && !this.#isDue(key, entry, nowMs)) return null;
     return this.inFlight.start(key, refreshQuestion(key), nowMs)?.question ?? null;
   }
 
@@ -257,6 +280,7 @@ export class Service implements FlightOwner<Waiter> {
       this.attendants.ledger.countLookup(key, 'answer');
       const octets = renderAnswer(entry, message, view, this.#how, out);
       if (transport === 'udp') cache.offer(key, entry);
+      this.onServed(key, entry, nowMs);
       this.#count('cache', out, nowMs);
       return octets;
     }
@@ -311,7 +335,7 @@ export class Service implements FlightOwner<Waiter> {
         nowMs,
       );
     } else if (stale !== null) {
-      this.inFlight.setPatience(flight, PATIENCE_MS);
+      this.inFlight.setPatience(flight, this.#patienceMs);
     }
   }
 

@@ -23,10 +23,17 @@ export interface AdmissionLimits {
   /** Positive records live at least this long, and at most maxTtlMs. */
   readonly minTtlMs: number;
   readonly maxTtlMs: number;
+  /** In place of the two above, for answers to questions of a type. */
+  readonly byType?: ReadonlyMap<number, TtlBounds>;
   readonly maxNegativeTtlMs: number;
   readonly failureTtlMs: number;
   /** How long past expiry an answer may serve; 0 is never. */
   readonly staleMs: number;
+}
+
+export interface TtlBounds {
+  readonly minTtlMs: number;
+  readonly maxTtlMs: number;
 }
 
 /** Why a response answers those who wait for it, but is not kept. */
@@ -200,8 +207,10 @@ function copyResponse(response: Uint8Array, survey: Survey): Uint8Array {
 
 /** Brings every TTL of our copy into the limits; the minimum is for answers alone. */
 function clampTtls(wire: Uint8Array, survey: Survey, limits: AdmissionLimits): void {
-  const minSeconds = Math.floor(limits.minTtlMs / 1000);
-  const maxSeconds = Math.floor(limits.maxTtlMs / 1000);
+  const qtype = readUint16(wire, survey.questionEnd - QUESTION_FIXED_OCTETS);
+  const { minTtlMs, maxTtlMs } = limits.byType?.get(qtype) ?? limits;
+  const minSeconds = Math.floor(minTtlMs / 1000);
+  const maxSeconds = Math.floor(maxTtlMs / 1000);
   for (const [index, offset] of survey.ttlOffsets.entries()) {
     const floorSeconds = index < survey.answers ? minSeconds : 0;
     const ttlSeconds = Math.max(readTtlSeconds(wire, offset), floorSeconds);

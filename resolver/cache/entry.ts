@@ -56,6 +56,8 @@ export interface Rendering {
   readonly nowMs: number;
   /** What the transport takes: udpLimitOctets(view) for UDP, MESSAGE_OCTETS_MAX for streams. */
   readonly octetsMax: number;
+  /** TTL of expired records in a stale response; default STALE_TTL_SECONDS. */
+  readonly staleTtlSeconds?: number;
   /** Told in place of the entry's own. */
   readonly extendedError?: ExtendedError;
 }
@@ -65,6 +67,13 @@ export const isFresh = (entry: CacheEntry, nowMs: number): boolean => nowMs < en
 /** Past its time, but still allowed to serve when the upstream fails (RFC 8767). */
 export const isStale = (entry: CacheEntry, nowMs: number): boolean =>
   nowMs >= entry.expiresAtMs && nowMs < entry.staleUntilMs;
+
+/** Answers that are asked for again in the last tenth of their life are worth renewing before it ends. */
+const RENEWAL_SHARE = 0.1;
+
+/** Monotonic; from when on a fresh entry may be renewed. */
+export const renewableFromMs = ({ storedAtMs, expiresAtMs }: CacheEntry): number =>
+  expiresAtMs - (expiresAtMs - storedAtMs) * RENEWAL_SHARE;
 
 /** How large the buffer for {@link renderAnswer} must be; never above MESSAGE_OCTETS_MAX + OPT. */
 export const renderedOctetsMax = (entry: CacheEntry): number => entry.wire.length + OPT_OCTETS_MAX;
@@ -97,7 +106,7 @@ export function renderAnswer(
   writeUint16(out, 0, view.id);
   writeUint16(out, 2, clientFlags(wire, view));
   for (let at = HEADER_OCTETS; at < view.nameEnd; at += 1) out[at] = query[at]!;
-  countDown(entry, how.nowMs, out);
+  countDown(entry, how.nowMs, how.staleTtlSeconds ?? STALE_TTL_SECONDS, out);
   const error = how.extendedError ?? entry.extendedError ?? staleError(entry, how.nowMs);
   const rcode = wire[3]! & 0x0f;
   if (!view.hasEdns) {
@@ -118,11 +127,16 @@ function clientFlags(wire: Uint8Array, view: QueryView): number {
   return FLAG.QR | FLAG.RA | kept | authentic | (view.flags & (FLAG.RD | FLAG.CD));
 }
 
-function countDown(entry: CacheEntry, nowMs: number, out: Uint8Array): void {
+function countDown(
+  entry: CacheEntry,
+  nowMs: number,
+  staleTtlSeconds: number,
+  out: Uint8Array,
+): void {
   const { wire, ttlOffsets } = entry;
   const ageSeconds = Math.max(0, Math.floor((nowMs - entry.storedAtMs) / 1000));
   if (ageSeconds === 0) return;
-  const floorSeconds = isStale(entry, nowMs) ? STALE_TTL_SECONDS : 0;
+  const floorSeconds = isStale(entry, nowMs) ? staleTtlSeconds : 0;
   for (let index = 0; index < ttlOffsets.length; index += 1) {
     const offset = ttlOffsets[index]!;
     const leftSeconds = readUint32(wire, offset) - ageSeconds;
