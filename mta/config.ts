@@ -203,6 +203,13 @@ export const mtaSchema = z
       .describe(
         'Waits after the first, second, … failed attempt; the last one repeats. Each is varied by a tenth.',
       ),
+    delay_warning: duration('0').describe(
+      'A sender is told once that mail is late when it is so old; "0" tells only those who asked with NOTIFY=DELAY, after four hours.',
+    ),
+    double_bounce: z
+      .string()
+      .default('')
+      .describe('Address that gets bounces which cannot be returned; "" drops them.'),
     max_age: duration('5d').describe('After so long a message is returned (RFC 5321 §4.5.4.1).'),
     events: z
       .string()

@@ -73,6 +73,8 @@ export interface DeliveryDeps {
   readonly shaping: Shaping;
   /** @returns the notice to the reverse-path, or null where none may be sent (RFC 5321 §4.5.5) */
   readonly bounce: (leased: LeasedMessage, failures: readonly Failure[]) => Submission | null;
+  /** @returns the notice that these recipients are late, or null where none may be sent */
+  readonly delayed: (leased: LeasedMessage, late: readonly Failure[]) => Submission | null;
   /** @throws MessageNotSigned, IntakeBusy */
   readonly sign: (submission: Submission) => Promise<Submission>;
   /** @returns the notice that a host has taken mail of which it will tell nobody, where one is wanted */
@@ -518,6 +520,7 @@ export class Delivery {
       random,
       nowMs: clock.wallMs(),
       host,
+      delayWarningMs: config.delay_warning,
     });
     for (const { recipient, reply } of disposal.delivered) {
       counters.delivered += 1;
@@ -532,7 +535,8 @@ export class Delivery {
     const relayed = silent
       ? (this.#deps.relayed?.(leased, disposal.delivered, host) ?? null)
       : null;
-    this.#settle(leased, disposal.settlements, disposal.failures, relayed, () => {
+    const late = disposal.late.length > 0 ? this.#deps.delayed(leased, disposal.late) : null;
+    this.#settle(leased, disposal.settlements, disposal.failures, [relayed, late], () => {
       for (const { recipient, dueMs } of disposal.deferred) this.#due(recipient.domain, dueMs);
       for (const [position, settlement] of disposal.settlements.entries()) {
         if (settlement.kind !== 'released') continue;
@@ -546,7 +550,7 @@ export class Delivery {
     leased: LeasedMessage,
     settlements: readonly Settlement[],
     failures: readonly Failure[],
-    relayed: Submission | null = null,
+    others: readonly (Submission | null)[] = [],
     then: () => void = () => undefined,
   ): void {
     const { counters, events, bounce } = this.#deps;
@@ -556,7 +560,7 @@ export class Delivery {
       events.bounce(leased, failure);
     }
     const notice = failures.length > 0 ? bounce(leased, failures) : null;
-    const notices = [relayed, notice].filter((one) => one !== null);
+    const notices = [...others, notice].filter((one) => one !== null);
     this.#settler.add(settlements, notices, (ids) => {
       for (const [position, id] of ids.entries()) this.#arrived(id, notices[position]!);
       then();

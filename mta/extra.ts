@@ -22,6 +22,8 @@ export interface RecipientExtra {
   readonly notify?: readonly NotifyCondition[];
   /** "rfc822;" and xtext, as the client wrote it. */
   readonly orcpt?: string;
+  /** Wall ms at which the sender was told that it is late. */
+  readonly warnedAtMs?: number;
 }
 
 /** @returns undefined when there is nothing to keep, which costs nothing */

@@ -197,7 +197,13 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
     own: ownEndpoints(config.smtp, interfaceAddresses()),
     families: usableFamilies(),
   });
-  const dsn = new DsnWriter({ hostname, clock, random, domainOf });
+  const dsn = new DsnWriter({
+    hostname,
+    clock,
+    random,
+    domainOf,
+    doubleBounce: config.double_bounce,
+  });
   const connection = {
     clock,
     tlsContext: createClientContext(
@@ -227,6 +233,7 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
       ),
     shaping,
     bounce: (leased, failures) => dsn.bounce(leased, failures),
+    delayed: (leased, late) => dsn.delayed(leased, late),
     relayed: (leased, recipients, host) => dsn.relayed(leased, recipients, host),
     sign: (submission) => signer.sign(submission),
     events: new Events(eventSink, clock),

@@ -4,7 +4,14 @@
  */
 import type { Random } from '../../runtime/random.ts';
 import { type Judgement, judge } from '../disposition.ts';
-import { mailParameters, rcptParameters, readMessageExtra, readRecipientExtra } from '../extra.ts';
+import {
+  mailParameters,
+  rcptParameters,
+  readMessageExtra,
+  readRecipientExtra,
+  wantsNotice,
+  writeExtra,
+} from '../extra.ts';
 import { nextAttempt, type RetryPolicy } from '../plan/retry.ts';
 import type { Limits } from '../plan/shaping.ts';
 import { formatReply, type Reply } from '../smtp/reply.ts';
@@ -97,6 +104,8 @@ export interface Disposal {
     readonly dueMs: number;
   }[];
   readonly failures: Failure[];
+  /** Deferred recipients of whose delay the sender is to be told now. */
+  readonly late: Failure[];
   /** What it says of the host or the whole site; null when nothing. */
   readonly judgement: Judgement | null;
 }
@@ -108,6 +117,8 @@ export interface DisposalContext {
   readonly nowMs: number;
   /** The host spoken to. */
   readonly host: string;
+  /** Age at which senders who did not say are told of a delay; 0 never. */
+  readonly delayWarningMs: number;
 }
 
 export function dispose(
@@ -123,6 +134,7 @@ export function dispose(
     delivered: [],
     deferred: [],
     failures: [],
+    late: [],
     judgement: null,
   };
   for (const [position, recipient] of leased.recipients.entries()) {
@@ -184,8 +196,34 @@ function settle(
     return;
   }
   const attempts = recipient.attempts + 1;
-  disposal.settlements.push({ key, kind: 'deferred', dueMs: next.dueMs, attempts, reason });
+  const deferral = { key, kind: 'deferred' as const, dueMs: next.dueMs, attempts, reason };
+  const extra = warningOf(leased, recipient, context);
+  if (extra === null) disposal.settlements.push(deferral);
+  else {
+    disposal.settlements.push({ ...deferral, extra });
+    const status = transientStatus(outcome.reply);
+    disposal.late.push({ recipient, status, text, reply: outcome.reply, host, expired: false });
+  }
   disposal.deferred.push({ recipient, reason, dueMs: next.dueMs });
+}
+
+/** Where NOTIFY=DELAY is all that anybody said. */
+const DELAY_ASKED_MS = 4 * 3_600_000;
+
+/** @returns what to keep with a recipient of whose delay the sender is told now; null when it is not */
+function warningOf(
+  leased: LeasedMessage,
+  recipient: LeasedRecipient,
+  { nowMs, delayWarningMs }: DisposalContext,
+): string | null {
+  const ageMs = nowMs - leased.receivedAtMs;
+  if (leased.reversePath === '' || (delayWarningMs === 0 && ageMs < DELAY_ASKED_MS)) return null;
+  const extra = readRecipientExtra(recipient.extra);
+  const unasked = extra.notify === undefined;
+  if (extra.warnedAtMs !== undefined || !(unasked || wantsNotice(extra, 'DELAY'))) return null;
+  if (unasked && delayWarningMs === 0) return null;
+  if (ageMs < (delayWarningMs === 0 ? DELAY_ASKED_MS : delayWarningMs)) return null;
+  return writeExtra({ ...extra, warnedAtMs: nowMs }) ?? null;
 }
 
 /** The failure of a recipient whose time is up (RFC 3463 X.4.7). */
@@ -210,6 +248,12 @@ function wording(fact: RecipientFact, host: string): string {
     return fact.local ? formatReply(fact.reply) : `${host} said: ${formatReply(fact.reply)}`;
   }
   return `${host}: ${fact.cause === null ? 'connection lost' : describeCause(fact.cause)}`;
+}
+
+/** The status for a notice of delay: the peer's, or "4.0.0" where it gave none. */
+function transientStatus(reply: Reply | null): string {
+  const enhanced = reply?.enhanced;
+  return enhanced?.startsWith('4.') ? enhanced : '4.0.0';
 }
 
 /** The status for a bounce: the peer's, made permanent; "5.0.0" where it gave none. */

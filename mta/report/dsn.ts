@@ -2,7 +2,8 @@
  * Bounces: delivery status notifications for recipients that failed (RFC 3464, RFC 6522, RFC 6533).
  *
  * Invariants
- * - A message with the null reverse-path never causes one, and every one has it (RFC 5321 §4.5.5, §6.1).
+ * - Every notice has the null reverse-path, and a message that has it causes none (RFC 5321 §4.5.5,
+ *   §6.1), save one to our own operator, where they asked for it; that one causes none at all.
  * - Nothing of a peer's reply or of the message gets into a field of the notice but printable text.
  * - Header of the original and texts are bounded: HEADER_OCTETS_MAX, TEXT_MAX a recipient.
  */
@@ -54,6 +55,8 @@ export interface DsnOptions {
   readonly random: Random;
   /** What Recipient.domain is for an address; null when there is nothing to route by. */
   readonly domainOf: (address: string) => string | null;
+  /** Where notices go that nobody else can be given, '' for nowhere. */
+  readonly doubleBounce?: string;
 }
 
 /** Enough for mail that has been through many hands; some providers' headers run to 20 KB. */
@@ -62,7 +65,8 @@ const HEADER_OCTETS_MAX = 65_536;
 const TEXT_MAX = 2_000;
 const ADDRESS_MAX = 320;
 const NAME_MAX = 255;
-const STATUS = /^[25]\.\d{1,3}\.\d{1,3}$/;
+const STATUS = /^[245]\.\d{1,3}\.\d{1,3}$/;
+const CLASS_OF = { failed: '5', relayed: '2', delayed: '4' } as const;
 /** A larger message returns as its header, whatever RET says (RFC 3461 §4.3 lets us). */
 const RETURNED_OCTETS_MAX = 1_048_576;
 const UINT32_SPAN = 0x1_0000_0000;
@@ -70,7 +74,7 @@ const UINT32_SPAN = 0x1_0000_0000;
 interface NoticeKind {
   readonly subject: string;
   /** RFC 3464 §2.3.3. */
-  readonly action: 'failed' | 'relayed';
+  readonly action: 'failed' | 'relayed' | 'delayed';
   explain(date: string, recipients: string): string;
 }
 
@@ -79,6 +83,13 @@ const FAILED: NoticeKind = {
   action: 'failed',
   explain: (date, recipients) =>
     `The message that it took from you on ${date} could not be delivered to the following ${recipients}. It will not try again.`,
+};
+
+const DELAYED: NoticeKind = {
+  subject: 'Your mail is late',
+  action: 'delayed',
+  explain: (date, recipients) =>
+    `The message that it took from you on ${date} has not reached the following ${recipients} yet. It goes on trying; there is nothing that you have to do.`,
 };
 
 const RELAYED: NoticeKind = {
@@ -110,6 +121,15 @@ export class DsnWriter {
   }
 
   /**
+   * Late, and still on its way. Whether they want to hear of it was asked before.
+   *
+   * @returns null when the reverse-path is null or leads nowhere
+   */
+  delayed(message: ReturnedMessage, late: readonly FailedRecipient[]): Submission | null {
+    return this.#notice(message, DELAYED, late);
+  }
+
+  /**
    * Success, as far as we can know of it: the host took the mail and offers no DSN (RFC 3461 §5.2.2).
    *
    * @returns null as {@link bounce} does; most senders want none
@@ -133,7 +153,7 @@ export class DsnWriter {
     kind: NoticeKind,
     told: readonly FailedRecipient[],
   ): Submission | null {
-    const { reversePath } = message;
+    const reversePath = this.#addressee(message, kind, told);
     if (reversePath === '' || told.length === 0) return null;
     const domain = this.#options.domainOf(reversePath);
     if (domain === null) return null;
@@ -151,10 +171,20 @@ export class DsnWriter {
         body: international || (whole && !asciiOnly) ? '8bitmime' : '7bit',
         smtpUtf8: international,
       },
-      content: this.#content(message, kind, told, international, whole),
+      content: this.#content({ ...message, reversePath }, kind, told, international, whole),
       receivedAtMs: this.#options.clock.wallMs(),
       origin: 'dsn',
     };
+  }
+
+  #addressee(
+    { reversePath }: ReturnedMessage,
+    kind: NoticeKind,
+    told: readonly FailedRecipient[],
+  ): string {
+    const { doubleBounce = '' } = this.#options;
+    if (reversePath !== '' || kind !== FAILED) return reversePath;
+    return told.some(({ recipient }) => recipient.address === doubleBounce) ? '' : doubleBounce;
   }
 
   #content(
@@ -240,7 +270,7 @@ export class DsnWriter {
         originalRecipient(failure.recipient),
         field('Final-Recipient', finalRecipient(failure.recipient.address, international)),
         field('Action', action),
-        field('Status', STATUS.test(failure.status) ? failure.status : '5.0.0'),
+        field('Status', statusFor(action, failure.status)),
         failure.host === null
           ? ''
           : field('Remote-MTA', `dns; ${asciiText(failure.host, NAME_MAX)}`),
@@ -293,6 +323,12 @@ const returned = (content: Uint8Array, international: boolean): Buffer[] => [
   ),
   Buffer.from(content.buffer, content.byteOffset, content.length),
 ];
+
+/** RFC 3464 §2.3.4; of the class that goes with the action. */
+function statusFor(action: NoticeKind['action'], status: string): string {
+  const wanted = CLASS_OF[action];
+  return STATUS.test(status) && status.startsWith(wanted) ? status : `${wanted}.0.0`;
+}
 
 /** RFC 3464 §2.3.2; where it is not ASCII, RFC 6533 §3: as it is, or with \x{…} in an ASCII notice. */
 function finalRecipient(address: string, international: boolean): string {

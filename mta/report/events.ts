@@ -14,6 +14,7 @@ import {
   type MessageId,
   type Submission,
 } from '../envelope.ts';
+import { type BounceClass, classify } from './classify.ts';
 
 /** Fields that every record has. Instants are wall milliseconds. */
 interface Common {
@@ -55,6 +56,7 @@ export type EventRecord =
   | (OfRecipient & {
       readonly event: 'bounce' | 'expiry';
       readonly status: string;
+      readonly class: BounceClass;
       readonly text: string;
       /** null when DNS, age or we ourselves decided. */
       readonly host: string | null;
@@ -134,7 +136,9 @@ export class Events {
     if (this.#sink === null) return;
     const { recipient, status, text, host, reply, expired } = failure;
     const event = expired ? 'expiry' : 'bounce';
-    this.#write({ event, ...this.#common(message, recipient), status, text, host, reply });
+    const kind = expired ? 'expired' : classify(status, reply);
+    const common = this.#common(message, recipient);
+    this.#write({ event, ...common, status, class: kind, text, host, reply });
   }
 
   #common(message: EventMessage, recipient: EventRecipient): OfRecipient {

@@ -23,6 +23,7 @@ export function prepareSettle(db: Database.Database): Settle {
     `UPDATE recipients SET due_ms = ?, attempts = ?, reason_code = ?, reason_text = ?,
        reason_since_ms = ? WHERE message = ? AND n = ?`,
   );
+  const setExtra = db.prepare('UPDATE recipients SET extra = ? WHERE message = ? AND n = ?');
   return (settlements, leases, totals) => {
     const touched = new Set<MessageId>();
     for (const settlement of settlements) {
@@ -31,6 +32,7 @@ export function prepareSettle(db: Database.Database): Settle {
       if (settlement.kind === 'deferred') {
         const { dueMs, attempts, reason } = settlement;
         defer.run(dueMs, attempts, reason.code, reason.text, reason.sinceMs, message, index);
+        if (settlement.extra !== undefined) setExtra.run(settlement.extra, message, index);
       } else {
         totals.recipients -= deleteRecipient.run(message, index).changes;
         touched.add(message);

@@ -83,6 +83,8 @@ export type Settlement =
       /** The count to keep: one more than leased when the peer was tried, the same when DNS decided. */
       readonly attempts: number;
       readonly reason: WaitReason;
+      /** Replaces what the recipient has; absent leaves it. */
+      readonly extra?: string;
     }
   /** Not tried after all (connection lost before its turn, shutdown): row untouched, costs no commit. */
   | { readonly key: RecipientKey; readonly kind: 'released' };
