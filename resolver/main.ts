@@ -18,6 +18,7 @@ import type { FlushScope, ResolverDeps, RunningResolver, WarmReport } from './ru
 import { Service } from './service.ts';
 import type { Upstream } from './upstream/upstream.ts';
 import { warmKey } from './warm.ts';
+import { typeNumber } from './wire/constants.ts';
 
 /** Exchanges of upstreams that were replaced have ended by their deadline; their timers a little later. */
 const RETIRE_MARGIN_MS = 1_000;
@@ -173,6 +174,7 @@ function warm({ attendants }: Service, lines: readonly string[]): WarmReport {
 
 function flush(cache: CacheStore, scope: FlushScope): number {
   if ('all' in scope) return cache.flushAll();
+  if ('type' in scope) return cache.flushType(typeNumber(scope.type) ?? 0);
   const key = domainKey('name' in scope ? scope.name : scope.suffix);
   if (key === null) return 0;
   return 'name' in scope ? cache.flushName(key) : cache.flushSuffix(key);

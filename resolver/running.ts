@@ -65,6 +65,8 @@ export type FlushScope =
   | { readonly name: string }
   /** The name itself and everything below it. */
   | { readonly suffix: string }
+  /** Mnemonic, or TYPE123. */
+  | { readonly type: string }
   | { readonly all: true };
 
 export interface CachedResponse {

@@ -39,9 +39,10 @@ const flushSchema = z.union(
   [
     z.strictObject({ name: domainSchema }),
     z.strictObject({ suffix: domainSchema }),
+    z.strictObject({ type: z.string().regex(/^[a-z0-9]{1,16}$/i) }),
     z.strictObject({ all: z.literal(true) }),
   ],
-  'write {"name": "example.net"}, {"suffix": "example.net"} or {"all": true}',
+  'write {"name": "example.net"}, {"suffix": "example.net"}, {"type": "MX"} or {"all": true}',
 );
 
 const topSchema = z.strictObject({

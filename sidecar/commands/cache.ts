@@ -33,6 +33,7 @@ export function addCacheCommands(root: Command): void {
     .description('drop what is cached, remembered failures included')
     .option('--name <NAME>', 'this name')
     .option('--suffix <NAME>', 'this name and everything below it')
+    .option('--type <TYPE>', 'answers of this type, such as TXT')
     .option('--all', 'everything')
     .addHelpText('after', '\nExample:\n  postilion cache flush --suffix example.net')
     .action(flush);
@@ -174,17 +175,22 @@ function linesOf(file: string): string[] {
 interface FlushFlags extends AskFlags {
   readonly name?: string;
   readonly suffix?: string;
+  readonly type?: string;
   readonly all?: boolean;
 }
 
-async function flush({ name, suffix, all, ...flags }: FlushFlags): Promise<void> {
+async function flush({ name, suffix, type, all, ...flags }: FlushFlags): Promise<void> {
   const scopes = [
     ...(name === undefined ? [] : [{ name }]),
     ...(suffix === undefined ? [] : [{ suffix }]),
+    ...(type === undefined ? [] : [{ type }]),
     ...(all === true ? [{ all }] : []),
   ];
   if (scopes.length !== 1) {
-    throw new CommandFailed(EXIT.usage, 'say what to drop: one of --name, --suffix or --all');
+    throw new CommandFailed(
+      EXIT.usage,
+      'say what to drop: one of --name, --suffix, --type or --all',
+    );
   }
   const question = { program: 'resolver', path: '/v1/cache/flush', body: scopes[0] } as const;
   const answer = await ask<{ readonly dropped: number }>(question, flags);

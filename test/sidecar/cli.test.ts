@@ -74,7 +74,7 @@ describe('bad usage exits 2 and says what to do', () => {
     [['frobnicate'], /unknown command 'frobnicate'/],
     [['check', '--confg', 'x'], /unknown option '--confg'\n\(Did you mean --config\?\)/],
     [['why'], /missing required argument 'ID'/],
-    [['cache', 'flush'], /one of --name, --suffix or --all/],
+    [['cache', 'flush'], /one of --name, --suffix, --type or --all/],
     [['cache', 'dump', '--limit', '-1'], /Write a whole number/],
     [['mta', '--set', 'delivery=1'], /Write it as table\.key=value/],
     [['mta', '--set', 'mta.delivery.prot=1'], /--set mta\.delivery\.prot: .*did you mean "port"\?/],
