@@ -16,11 +16,12 @@ const { values } = parseArgs({
     port: { type: 'string', default: '0' },
     domains: { type: 'string', default: '300' },
     network: { type: 'string', default: '1' },
+    'own-hosts': { type: 'boolean', default: false },
   },
 });
 const port = Number(values.port);
 const authority = await startAuthority({
-  zones: workloadZones(Number(values.domains), Number(values.network)),
+  zones: workloadZones(Number(values.domains), Number(values.network), values['own-hosts']),
   address: values.address,
   ...(port === 0 ? {} : { port }),
 });

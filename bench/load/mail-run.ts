@@ -1,17 +1,13 @@
 /** The runs of the mail bench: one world for all contestants, each started anew for every phase. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Cleanup } from '../../test/support/cleanup.ts';
-import { freePort, loopbackAddress } from '../../test/support/scratch.ts';
-import type { Contestant, MailWorld, RunningContestant } from '../peers/contestant.ts';
+import type { Contestant } from '../peers/contestant.ts';
 import { haraka } from '../peers/haraka.ts';
 import { postfixDefault, postfixDkim, postfixTuned } from '../peers/postfix.ts';
 import { postilion, postilionData } from '../peers/postilion.ts';
-import { cpuSeconds, residentOctets } from './cpu.ts';
-import { inject } from './injector.ts';
-import { type JsonChild, startJsonChild } from './json-child.ts';
-import { hostAddress, type Workload, workloadLetters } from './mail-workload.ts';
+import { cpuSeconds } from './cpu.ts';
+import { startJsonChild } from './json-child.ts';
+import { type Load, runPhase, surround } from './mail-phase.ts';
 import { interleave } from './rounds.ts';
-import type { SinkCounts } from './sink.ts';
 
 export const NODEMAILER = 'nodemailer';
 export const CONTESTANTS: ReadonlyMap<string, Contestant> = new Map(
@@ -21,9 +17,8 @@ export const CONTESTANTS: ReadonlyMap<string, Contestant> = new Map(
   ]),
 );
 
-export interface MailOptions extends Omit<Workload, 'network'> {
+export interface MailOptions extends Load {
   readonly rounds: number;
-  readonly sessions: number;
   readonly names: readonly string[];
   readonly onProgress: (line: string) => void;
 }
@@ -51,29 +46,11 @@ export type MailFigures = {
 };
 
 export interface MailOutcome {
-  readonly workload: Omit<Workload, 'network'> & { readonly sessions: number };
+  readonly workload: Load;
   readonly rounds: number;
   readonly skipped: Readonly<Record<string, string>>;
   readonly medians: Readonly<Record<string, MailFigures>>;
   readonly runs: Readonly<Record<string, readonly MailFigures[]>>;
-}
-
-const DNS_PORT = 53;
-const POLL_MS = 20;
-/** Without an arrival for so long a run has failed. */
-const STALLED_MS = 45_000;
-/** A contestant is at rest when it spent less than RESTING_SECONDS in so long. */
-const REST_MS = 300;
-const RESTING_SECONDS = 0.02;
-const REST_ATTEMPTS_MAX = 100;
-
-type Sink = JsonChild<{ listening: string[] }, { counts: SinkCounts }>;
-type Dns = JsonChild<{ port: number }, { total: number; distinct: number }>;
-
-interface Surroundings {
-  readonly world: MailWorld;
-  readonly sink: Sink;
-  readonly dns: Dns;
 }
 
 export async function runMail(options: MailOptions): Promise<MailOutcome> {
@@ -108,32 +85,6 @@ export async function runMail(options: MailOptions): Promise<MailOutcome> {
   };
 }
 
-async function surround(
-  domains: number,
-  chunking: boolean,
-  cleanup: Cleanup,
-): Promise<Surroundings> {
-  const nameserver = loopbackAddress();
-  const network = Number(nameserver.split('.')[1]);
-  const remotePort = await freePort();
-  const sink: Sink = cleanup.stop(
-    await startJsonChild('load/sink.ts', {
-      listen: `0.0.0.0:${remotePort}`,
-      ...(chunking ? {} : { 'no-chunking': true }),
-    }),
-  );
-  const dns: Dns = cleanup.stop(
-    await startJsonChild('load/mail-dns.ts', {
-      address: nameserver,
-      port: DNS_PORT,
-      domains,
-      network,
-    }),
-  );
-  const world = { nameserver, remotePort, oneHost: hostAddress(network, 0, 0) };
-  return { world, sink, dns };
-}
-
 async function measure(contestant: Contestant, options: MailOptions): Promise<MailFigures> {
   const apart = contestant.holds ? await runPhase(contestant, options, true) : null;
   const together = await runPhase(contestant, options, false);
@@ -160,96 +111,6 @@ async function measure(contestant: Contestant, options: MailOptions): Promise<Ma
   };
 }
 
-interface Phase {
-  readonly injectSeconds: number;
-  readonly injectCpuSeconds: number;
-  /** From the end of injection, or from release, to the last arrival. */
-  readonly deliverSeconds: number;
-  readonly deliverCpuSeconds: number;
-  readonly resident: number;
-  readonly counts: SinkCounts;
-  readonly dnsQueries: number;
-  readonly sinkCpuSeconds: number;
-  readonly dnsCpuSeconds: number;
-  readonly injectorCpuSeconds: number;
-}
-
-/** Injects all, held or not, and waits until all has arrived and the contestant is at rest. */
-async function runPhase(
-  contestant: Contestant,
-  options: MailOptions,
-  held: boolean,
-): Promise<Phase> {
-  const cleanup = new Cleanup();
-  try {
-    const { world, sink, dns } = await surround(options.domains, contestant.chunking, cleanup);
-    const running = cleanup.stop(await contestant.start(world, { held }));
-    const spent = (): number => cpuSeconds(running.pids);
-    const injectorBefore = process.cpuUsage();
-    const [cpuAtStart, startedMs] = [await atRest(running), performance.now()];
-    await injectAll(running, options);
-    const injectedMs = performance.now();
-    const cpuInjected = held ? await atRest(running) : spent();
-    const resident = residentOctets(running.pids);
-    const { user, system } = process.cpuUsage(injectorBefore);
-    const releasedMs = held ? performance.now() : injectedMs;
-    if (held) await running.release();
-    const counts = await arrivals(sink, options);
-    const arrivedMs = performance.now();
-    const cpuAtEnd = await atRest(running);
-    return {
-      injectSeconds: (injectedMs - startedMs) / 1000,
-      injectCpuSeconds: cpuInjected - cpuAtStart,
-      deliverSeconds: (arrivedMs - releasedMs) / 1000,
-      deliverCpuSeconds: cpuAtEnd - cpuInjected,
-      resident,
-      counts,
-      dnsQueries: (await dns.ask()).total,
-      sinkCpuSeconds: cpuSeconds([sink.pid]),
-      dnsCpuSeconds: cpuSeconds([dns.pid]),
-      injectorCpuSeconds: (user + system) / 1e6,
-    };
-  } finally {
-    await cleanup.run();
-  }
-}
-
-async function injectAll(running: RunningContestant, options: MailOptions): Promise<void> {
-  const { messages, sessions } = options;
-  const letters = workloadLetters({ ...options, network: 1 });
-  const { acknowledged, failed } = await inject({ ...running.smtp, sessions, letters });
-  if (acknowledged === messages) return;
-  const [first] = failed.values();
-  throw new Error(`${acknowledged} of ${messages} messages were taken; ${first}`);
-}
-
-async function arrivals(sink: Sink, { messages, recipients }: MailOptions): Promise<SinkCounts> {
-  let arrived = -1;
-  let arrivedMs = performance.now();
-  for (;;) {
-    const { counts } = await sink.ask();
-    if (counts.recipients >= messages * recipients) return counts;
-    if (counts.recipients > arrived) arrivedMs = performance.now();
-    arrived = counts.recipients;
-    if (performance.now() - arrivedMs > STALLED_MS) {
-      throw new Error(`${arrived} of ${messages * recipients} recipients arrived, then no more`);
-    }
-    await sleep(POLL_MS);
-  }
-}
-
-/** @returns the CPU seconds spent so far, once it spends hardly more: what follows up on a delivery is in it */
-async function atRest({ pids }: RunningContestant): Promise<number> {
-  let before = cpuSeconds(pids);
-  for (let attempt = 0; attempt < REST_ATTEMPTS_MAX; attempt += 1) {
-    await sleep(REST_MS);
-    const now = cpuSeconds(pids);
-    if (now - before < RESTING_SECONDS) return now;
-    before = now;
-  }
-  return before;
-}
-
 const NO_FIGURES: MailFigures = {
   injectCpu: Number.NaN,
   deliverCpu: Number.NaN,
@@ -272,7 +133,7 @@ const NO_FIGURES: MailFigures = {
 async function measurePool(options: MailOptions): Promise<MailFigures> {
   const cleanup = new Cleanup();
   try {
-    const { world, sink } = await surround(options.domains, true, cleanup);
+    const { world, sink } = await surround(options, true, cleanup);
     const { messages, octets, recipients, domains } = options;
     const pool = cleanup.stop(
       await startJsonChild<object, { sent: number; cpuSeconds: number }>(

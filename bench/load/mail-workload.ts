@@ -3,7 +3,8 @@
  * of MX hosts and the others each on a set of its own. Everything follows from the seed.
  *
  * Invariants
- * - Every set has two hosts at one preference, each with an address of its own in 127.<network>.0.0/16.
+ * - Every set has two hosts at one preference (one, where domains have hosts of their own), each with
+ *   an address of its own in 127.<network>.0.0/16, which has room for 300 sets of two or 30,000 of one.
  * - Every message's content has the wanted size, to a line.
  */
 import type { AuthorityRecord } from './authority.ts';
@@ -17,8 +18,8 @@ export interface Workload {
   readonly octets: number;
   /** Recipients of one message, each drawn on its own. */
   readonly recipients: number;
-  /** Second octet of the addresses of MX hosts, 1 to 254. */
-  readonly network: number;
+  /** Every domain has one MX host of its own: as many sites as domains. */
+  readonly ownHosts: boolean;
 }
 
 export const REVERSE_PATH_DOMAIN = 'client.bench.example';
@@ -36,9 +37,17 @@ const setOf = (domain: number): number =>
 
 const hostName = (set: number, host: number): string => `mx${host + 1}.set${set}.bench.example`;
 
-/** Address of a host of the set; the first two sets' hosts come first. */
-export const hostAddress = (network: number, set: number, host: number): string =>
-  `127.${network}.${Math.floor(set / 100)}.${(set % 100) * 2 + host + 1}`;
+/** Hosts that one octet of an address tells apart. */
+const HOSTS_PER_OCTET = 200;
+
+/** Address of a host: the second octet is the run's own. */
+export const hostAddress = (network: number, set: number, host: number): string => {
+  const index = set * 2 + host;
+  return `127.${network}.${Math.floor(index / HOSTS_PER_OCTET)}.${(index % HOSTS_PER_OCTET) + 1}`;
+};
+
+const ownAddress = (network: number, domain: number): string =>
+  hostAddress(network, Math.floor(domain / 2), domain % 2);
 
 const ZONE = 'bench.example';
 
@@ -46,27 +55,22 @@ const ZONE = 'bench.example';
 export function workloadZones(
   domains: number,
   network: number,
+  ownHosts: boolean,
 ): Map<string, readonly AuthorityRecord[]> {
   const records: AuthorityRecord[] = [];
-  const sets = new Set<number>();
+  const addresses = new Map<string, string>();
   for (let domain = 0; domain < domains; domain += 1) {
-    const set = setOf(domain);
-    sets.add(set);
-    for (const host of [0, 1]) {
-      records.push({
-        name: domainName(domain),
-        type: 'MX',
-        ttlSeconds: TTL_SECONDS,
-        preference: 10,
-        exchange: hostName(set, host),
-      });
+    const set = ownHosts ? domain : setOf(domain);
+    for (const host of ownHosts ? [0] : [0, 1]) {
+      const exchange = hostName(set, host);
+      const address = ownHosts ? ownAddress(network, domain) : hostAddress(network, set, host);
+      addresses.set(exchange, address);
+      const name = domainName(domain);
+      records.push({ name, type: 'MX', ttlSeconds: TTL_SECONDS, preference: 10, exchange });
     }
   }
-  for (const set of sets) {
-    for (const host of [0, 1]) {
-      const address = hostAddress(network, set, host);
-      records.push({ name: hostName(set, host), type: 'A', ttlSeconds: TTL_SECONDS, address });
-    }
+  for (const [name, address] of addresses) {
+    records.push({ name, type: 'A', ttlSeconds: TTL_SECONDS, address });
   }
   return new Map([[ZONE, records]]);
 }

@@ -14,6 +14,8 @@ export interface MailWorld {
 export interface ContestantOptions {
   /** Takes mail and keeps it until release(). */
   readonly held: boolean;
+  /** Connections to one site at once; default: as its configuration says. */
+  readonly connections?: number;
 }
 
 export interface RunningContestant {

@@ -40,7 +40,7 @@ const letters = workloadLetters({
   messages: Number(values.messages),
   octets: Number(values.octets),
   recipients: Number(values.recipients),
-  network: 1,
+  ownHosts: false,
 });
 let sent = 0;
 

@@ -49,7 +49,7 @@ async function start(
   file: string,
   signs: boolean,
   world: MailWorld,
-  { held }: ContestantOptions,
+  { held, connections }: ContestantOptions,
 ): Promise<RunningContestant> {
   const cleanup = new Cleanup();
   try {
@@ -61,6 +61,13 @@ async function start(
         settings: {
           ...settingsOf(file),
           ...(milter === null ? {} : { smtpd_milters: `inet:127.0.0.1:${milter.port}` }),
+          ...(connections === undefined
+            ? {}
+            : {
+                default_destination_concurrency_limit: String(connections),
+                initial_destination_concurrency: String(connections),
+                smtp_destination_concurrency_limit: String(connections),
+              }),
           // Straight to the hold queue, which the queue manager does not look at.
           ...(held ? { smtpd_client_restrictions: 'check_client_access static:HOLD' } : {}),
         },

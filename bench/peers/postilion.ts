@@ -8,7 +8,7 @@ const DNS_PORT = 53;
 
 async function start(
   world: MailWorld,
-  { held }: ContestantOptions,
+  { held, connections }: ContestantOptions,
   mta: Readonly<Record<string, unknown>>,
 ): Promise<RunningContestant> {
   const folder = await scratchFolder('postilion-events');
@@ -19,7 +19,12 @@ async function start(
       // Postfix logs each delivery; so do we.
       events: join(folder.path, 'events.jsonl'),
       ...mta,
-      delivery: { port: world.remotePort, tls: 'require', suspended: held },
+      delivery: {
+        port: world.remotePort,
+        tls: 'require',
+        suspended: held,
+        ...(connections === undefined ? {} : { connections }),
+      },
     },
   });
   return {

@@ -36,6 +36,7 @@ const outcome = await runMail({
   recipients: Number(values.recipients),
   domains: Number(values.domains),
   sessions: Number(values.sessions),
+  ownHosts: false,
   names: values.only.split(','),
   onProgress: (line) => process.stderr.write(`${line}\n`),
 });
