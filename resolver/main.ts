@@ -1,4 +1,6 @@
 import { Registry } from 'prom-client';
+import type { Clock } from '../runtime/clock.ts';
+import { formatEndpoint } from '../runtime/settings.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import { AnswerTable } from './cache/answer-table.ts';
 import { parseKey } from './cache/key.ts';
@@ -10,6 +12,7 @@ import { Counters } from './counters.ts';
 import { Events } from './events.ts';
 import { describeEntry, domainKey, explainDomain } from './explain.ts';
 import { closeGeneration, type Generation, openGeneration } from './generation.ts';
+import { HandedSockets } from './listen/handed-sockets.ts';
 import { Listeners } from './listen/listeners.ts';
 import { LocalNames } from './local-names.ts';
 import { fillMetrics } from './metrics.ts';
@@ -20,6 +23,7 @@ import type { Upstream } from './upstream/upstream.ts';
 import { warmKey } from './warm.ts';
 import { typeNumber } from './wire/constants.ts';
 
+const DRAIN_LOOK_MS = 20;
 /** Exchanges of upstreams that were replaced have ended by their deadline; their timers a little later. */
 const RETIRE_MARGIN_MS = 1_000;
 
@@ -74,7 +78,8 @@ export async function startResolver(
     accepts: (key) => !service.localNames.owns(parseKey(key).name),
   });
   const listeners = new Listeners();
-  const listenParts = { config, service, counters, clock, wheel, log, table };
+  const handed = deps.sockets === undefined ? null : new HandedSockets(deps.sockets);
+  const listenParts = { config, service, counters, clock, wheel, log, table, handed };
   let reloading: Promise<readonly string[]> = Promise.resolve([]);
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
@@ -90,6 +95,10 @@ export async function startResolver(
   } catch (error) {
     await stop();
     throw error;
+  }
+  for (const { protocol, endpoint } of handed?.left ?? []) {
+    const fields = { protocol, listen: formatEndpoint(endpoint) };
+    log.warn(fields, 'a socket was handed to us that resolver.listen does not name');
   }
   snapshot?.start();
   const registry = new Registry();
@@ -145,6 +154,7 @@ export async function startResolver(
     warm: (lines) => warm(service, lines),
     subscribe: (listener) => events.subscribe(listener),
     reload: (next) => (reloading = reloadInTurn(next)),
+    drain: () => drain(listeners, service, clock),
     stop: () => (stopped ??= stop()),
   };
 }
@@ -163,6 +173,20 @@ function whyNotReady(upstreams: readonly Upstream[]): string | null {
   if (upstreams.some(({ up }) => up)) return null;
   const reasons = upstreams.map(({ name, lastFailure }) => `${name}: ${lastFailure ?? 'down'}`);
   return `no upstream answers (${reasons.join('; ')})`;
+}
+
+/** @returns when no client waits, or none can any more */
+async function drain(listeners: Listeners, { inFlight }: Service, clock: Clock): Promise<void> {
+  await listeners.drain();
+  const endsAtMs = clock.monotonicMs() + inFlight.deadlineMs;
+  await new Promise<void>((resolve) => {
+    const look = (): void => {
+      if (inFlight.waiters === 0 || clock.monotonicMs() >= endsAtMs) resolve();
+      else clock.after(DRAIN_LOOK_MS, look);
+    };
+    // What fronts have handed over is taken within a turn or two.
+    clock.after(DRAIN_LOOK_MS, look);
+  });
 }
 
 function warm({ attendants }: Service, lines: readonly string[]): WarmReport {

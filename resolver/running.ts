@@ -10,11 +10,14 @@ import type { Endpoint } from '../runtime/settings.ts';
 import type { ResolverConfig } from './config.ts';
 import type { EventListener } from './events.ts';
 import type { LedgerLine, LedgerOrder } from './ledger.ts';
+import type { HandedSocket } from './listen/handed-sockets.ts';
 
 export interface ResolverDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Sockets that are bound already. */
+  readonly sockets?: readonly HandedSocket[];
 }
 
 export interface RunningResolver {
@@ -49,6 +52,11 @@ export interface RunningResolver {
    * @throws UpstreamLoop and what else keeps upstreams from being opened
    */
   reload(config: ResolverConfig): Promise<readonly string[]>;
+  /**
+   * Takes no more queries from sockets that others share, and resolves when those it has are answered,
+   * within the deadline of clients; then {@link stop} loses nothing.
+   */
+  drain(): Promise<void>;
   /** Closes listeners and upstream sockets; no timer or socket is left. Idempotent. */
   stop(): Promise<void>;
 }

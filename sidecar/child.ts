@@ -38,10 +38,11 @@ process.on('disconnect', () => void stop());
 process.once('message', (message) => void start(name, message));
 
 async function start(program: ProgramName, message: unknown): Promise<void> {
-  const { raw, request } = startSchema.parse(message);
+  const { raw, request, sockets = [] } = startSchema.parse(message);
   const config = parseChecked(raw);
   const load = () => (request === undefined ? config : loadConfig(request).config);
-  running = startProgram(program, config, createLog(program, config.log.level), load);
+  const log = createLog(program, config.log.level);
+  running = startProgram(program, config, { log, load, sockets });
   try {
     const { addresses } = await running;
     tell({ kind: 'ready', addresses });

@@ -1,6 +1,7 @@
 /** Each program joined with its HTTP: what `up`'s children and the single commands run. */
 import { hostname } from 'node:os';
 import type { FastifyInstance } from 'fastify';
+import type { HandedSocket } from '../resolver/sockets.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import { cryptoRandom } from '../runtime/random.ts';
@@ -23,22 +24,32 @@ export interface RunningProgram {
 }
 
 /** @throws what the program throws when it cannot start; then nothing of it is left running */
-/** @param load reads the configuration once more; throws ConfigInvalid */
+export interface StartContext {
+  readonly log: Log;
+  /** Reads the configuration once more; throws ConfigInvalid. */
+  readonly load: () => Config;
+  /** Bound for us by whoever started us; empty when it will not start others on them. */
+  readonly sockets: readonly HandedSocket[];
+}
+
 export function startProgram(
   name: ProgramName,
   config: Config,
-  log: Log,
-  load: () => Config,
+  context: StartContext,
 ): Promise<RunningProgram> {
-  return name === 'resolver' ? runResolver(config, log, load) : runMta(config, log);
+  return name === 'resolver' ? runResolver(config, context) : runMta(config, context.log);
 }
 
-async function runResolver(config: Config, log: Log, load: () => Config): Promise<RunningProgram> {
+async function runResolver(
+  config: Config,
+  { log, load, sockets }: StartContext,
+): Promise<RunningProgram> {
   const [{ startResolver }, { createResolverAdmin }] = await Promise.all([
     import('../resolver/main.ts'),
     import('./admin/resolver.ts'),
   ]);
-  const resolver = await startResolver(config.resolver, ambient(log));
+  const resolver = await startResolver(config.resolver, { ...ambient(log), sockets });
+  const isHanded = sockets.length > 0;
   const reload = async (): Promise<readonly string[]> => resolver.reload(load().resolver);
   const admin = createResolverAdmin(resolver, {
     reload,
@@ -47,7 +58,8 @@ async function runResolver(config: Config, log: Log, load: () => Config): Promis
     allow: config.resolver.allow,
     startedAtMs: Date.now(),
   });
-  const http = await serve(admin, config.resolver.admin, resolver);
+  // Who replaces us starts before we end.
+  const http = await serve(admin, config.resolver.admin, resolver, isHanded);
   return {
     addresses: { dns: resolver.endpoints.map(formatEndpoint), smtp: [], http },
     async reload() {
@@ -55,7 +67,10 @@ async function runResolver(config: Config, log: Log, load: () => Config): Promis
         log.error({ reason: startFailure(error) }, 'configuration not reloaded; nothing changed');
       });
     },
-    stop: () => stopBoth(resolver, admin),
+    async stop() {
+      if (isHanded) await resolver.drain();
+      await stopBoth(resolver, admin);
+    },
   };
 }
 
@@ -88,9 +103,14 @@ interface Stoppable {
   stop(): Promise<void>;
 }
 
-async function serve(admin: FastifyInstance, at: Endpoint, program: Stoppable): Promise<string> {
+async function serve(
+  admin: FastifyInstance,
+  at: Endpoint,
+  program: Stoppable,
+  reusePort = false,
+): Promise<string> {
   try {
-    return formatEndpoint(await listenAt(admin, at));
+    return formatEndpoint(await listenAt(admin, at, reusePort));
   } catch (error) {
     await program.stop();
     throw error;

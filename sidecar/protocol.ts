@@ -16,6 +16,17 @@ export interface Addresses {
 export const startSchema = z.strictObject({
   kind: z.literal('start'),
   raw: z.record(z.string(), z.unknown()),
+  /** Bound for the child, which has inherited them. */
+  sockets: z
+    .array(
+      z.strictObject({
+        fd: z.int().min(3),
+        protocol: z.enum(['udp', 'tcp']),
+        endpoint: z.strictObject({ address: z.string(), port: z.int() }),
+      }),
+    )
+    .readonly()
+    .optional(),
   /** How to read the configuration again. */
   request: z
     .strictObject({

@@ -8,6 +8,7 @@
  *   slowly up to RESTART_MS_MAX.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import type { HandedSocket } from '../resolver/sockets.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { LoadRequest } from './config/load.ts';
@@ -33,7 +34,12 @@ export interface ChildSpec {
   readonly stopTimeoutMs: number;
   /** How it reads the configuration again. */
   readonly request?: LoadRequest;
+  /** Ours; each process of the child inherits them, so one can take over from another. */
+  readonly sockets?: readonly HandedSocket[];
 }
+
+/** Descriptors of a child: standard input, output, error and the channel come first. */
+const FIRST_HANDED_FD = 4;
 
 /** A child could not start; the message is its own, for people. */
 export class StartFailed extends Error {
@@ -44,10 +50,12 @@ export class StartFailed extends Error {
 export class Supervised {
   readonly name: ProgramName;
   readonly #spec: ChildSpec;
-  readonly #raw: RawConfig;
+  #raw: RawConfig;
   readonly #clock: Clock;
   readonly #log: Log;
   #process: ChildProcess | null = null;
+  /** Being stopped, since another has taken over. */
+  readonly #retired = new Set<ChildProcess>();
   #restart: Timer | null = null;
   #crashes = 0;
   #stopping = false;
@@ -73,12 +81,42 @@ export class Supervised {
     this.#process?.kill('SIGHUP');
   }
 
+  /**
+   * Starts another process of the child on the same sockets, and stops the old one once the new one is
+   * ready, which then has what the old one did not take.
+   *
+   * @param raw the configuration of the new one
+   * @throws StartFailed when the new one does not come up; then the old one goes on
+   */
+  async replace(raw: RawConfig): Promise<void> {
+    const old = this.#process;
+    if (old === null || this.#stopping) throw new StartFailed(`${this.name}: it is not running`);
+    const oldRaw = this.#raw;
+    this.#raw = raw;
+    const child = this.#fork();
+    try {
+      await firstReport(child, this.name);
+    } catch (error) {
+      this.#raw = oldRaw;
+      this.#process = old.exitCode === null && old.signalCode === null ? old : null;
+      throw error;
+    }
+    this.#retired.add(old);
+    this.#keepAlive(child, this.#clock.monotonicMs());
+    await this.#end(old);
+    this.#retired.delete(old);
+  }
+
   /** SIGTERM, then SIGKILL after the spec's bound. Idempotent. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#restart?.cancel();
-    const child = this.#process;
-    if (child === null) return;
+    const children = [...this.#retired, ...(this.#process === null ? [] : [this.#process])];
+    await Promise.all(children.map((child) => this.#end(child)));
+  }
+
+  async #end(child: ChildProcess): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
     const deadline = this.#clock.after(this.#spec.stopTimeoutMs, () => {
@@ -100,8 +138,9 @@ export class Supervised {
   }
 
   #fork(): ChildProcess {
+    const { request, sockets = [] } = this.#spec;
     const child = fork(this.#spec.module, [this.name], {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...sockets.map(({ fd }) => fd)],
     });
     this.#process = child;
     const forget = () => {
@@ -113,14 +152,21 @@ export class Supervised {
       if (child.pid === undefined) forget();
     });
     // A child that dies at once breaks the channel; its exit tells more than the write error.
-    const { request } = this.#spec;
-    const start: Start = { kind: 'start', raw: this.#raw, ...(request && { request }) };
+    const handed = sockets.map((socket, index) => ({ ...socket, fd: FIRST_HANDED_FD + index }));
+    const start: Start = {
+      kind: 'start',
+      raw: this.#raw,
+      ...(request && { request }),
+      ...(handed.length > 0 && { sockets: handed }),
+    };
     child.send(start, () => undefined);
     return child;
   }
 
   #keepAlive(child: ChildProcess, readyAtMs: number): void {
-    const revive = () => this.#revive(readyAtMs, child);
+    const revive = () => {
+      if (!this.#retired.has(child)) this.#revive(readyAtMs, child);
+    };
     if (child.exitCode === null && child.signalCode === null) child.once('exit', revive);
     else revive();
   }

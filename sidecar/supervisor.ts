@@ -30,6 +30,11 @@ export class Supervisor {
     }
   }
 
+  /** @throws StartFailed when the new process does not come up; then the old one goes on */
+  async replace(name: ProgramName, raw: RawConfig): Promise<void> {
+    await this.#children.find((child) => child.name === name)?.replace(raw);
+  }
+
   reload(): void {
     for (const child of this.#children) child.reload();
   }

@@ -6,7 +6,16 @@ import { findPortHolder } from '../../runtime/port-holder.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { ListenFailed } from '../errors.ts';
 import type { Family } from './datagram-batch.ts';
-import { AF_INET, AF_INET6, ERRNO, type Libc, SHUT_RD, SOCK_CLOEXEC, SOCK_DGRAM } from './libc.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  ERRNO,
+  type Libc,
+  SHUT_RD,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+} from './libc.ts';
 
 /** A front looks for orders at least this often; idle, that is all it does. */
 export const RECEIVE_TIMEOUT_MS = 250;
@@ -16,6 +25,7 @@ const SEND_BUFFER_OCTETS = 4_194_304;
 
 const SOL_SOCKET = 1;
 const SO = {
+  REUSEADDR: 2,
   SNDBUF: 7,
   RCVBUF: 8,
   REUSEPORT: 15,
@@ -46,6 +56,42 @@ export interface DatagramSocket {
   readonly endpoint: Endpoint;
   /** Bound to every address, so that each answer must be told where it comes from. */
   readonly wildcard: boolean;
+  /** Another process holds it too, so it must not be shut down. */
+  readonly shared: boolean;
+}
+
+/** A socket that is bound already. */
+export function adoptDatagramSocket(
+  fd: number,
+  endpoint: Endpoint,
+  options: Omit<SocketOptions, 'reusePort'>,
+): DatagramSocket {
+  const family = endpoint.address.includes(':') ? 6 : 4;
+  const wildcard = WILDCARDS.includes(endpoint.address);
+  setReceiveOptions(fd, family, wildcard, options.libc);
+  return { fd, family, endpoint, wildcard, shared: true };
+}
+
+const STREAM_BACKLOG = 1_024;
+
+/** @returns a TCP socket that listens. @throws ListenFailed */
+export function openStreamSocket(endpoint: Endpoint, options: SocketOptions): number {
+  const { libc, ipv6Only } = options;
+  const family = endpoint.address.includes(':') ? 6 : 4;
+  const fd = libc.socket(family === 6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw failed(endpoint, libc.errno(), 'tcp');
+  const on = Int32Array.of(1);
+  libc.setsockopt(fd, SOL_SOCKET, SO.REUSEADDR, on, 4);
+  if (family === 6) {
+    libc.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, Int32Array.of(ipv6Only ? 1 : 0), 4);
+  }
+  const address = sockaddrOf(endpoint, family);
+  if (libc.bind(fd, address, address.length) < 0 || libc.listen(fd, STREAM_BACKLOG) < 0) {
+    const errno = libc.errno();
+    libc.close(fd);
+    throw failed(endpoint, errno, 'tcp');
+  }
+  return fd;
 }
 
 /** @throws ListenFailed */
@@ -64,7 +110,7 @@ export function openDatagramSocket(endpoint: Endpoint, options: SocketOptions): 
   }
   libc.getsockname(fd, address, Int32Array.of(address.length));
   const port = (address[2]! << 8) | address[3]!;
-  return { fd, family, endpoint: { address: endpoint.address, port }, wildcard };
+  return { fd, family, endpoint: { address: endpoint.address, port }, wildcard, shared: false };
 }
 
 /** Wakes who waits for datagrams, for good. */
@@ -74,6 +120,15 @@ export function shutDatagramSocket(libc: Libc, fd: number): void {
 
 function setOptions(fd: number, family: Family, wildcard: boolean, options: SocketOptions): void {
   const { libc, ipv6Only, reusePort } = options;
+  if (reusePort) libc.setsockopt(fd, SOL_SOCKET, SO.REUSEPORT, Int32Array.of(1), 4);
+  if (family === 6) {
+    libc.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, Int32Array.of(ipv6Only ? 1 : 0), 4);
+  }
+  setReceiveOptions(fd, family, wildcard, libc);
+}
+
+/** What may be set on a socket that is bound. */
+function setReceiveOptions(fd: number, family: Family, wildcard: boolean, libc: Libc): void {
   const set = (level: number, name: number, ...value: number[]): boolean =>
     libc.setsockopt(fd, level, name, Int32Array.from(value), 4 * value.length) === 0;
   // struct timeval of two 64-bit numbers.
@@ -85,8 +140,6 @@ function setOptions(fd: number, family: Family, wildcard: boolean, options: Sock
   if (!set(SOL_SOCKET, SO.SNDBUFFORCE, SEND_BUFFER_OCTETS)) {
     set(SOL_SOCKET, SO.SNDBUF, SEND_BUFFER_OCTETS);
   }
-  if (reusePort) set(SOL_SOCKET, SO.REUSEPORT, 1);
-  if (family === 6) set(IPPROTO_IPV6, IPV6_V6ONLY, ipv6Only ? 1 : 0);
   if (!wildcard) return;
   if (family === 6) set(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
   else set(IPPROTO_IP, IP_PKTINFO, 1);
@@ -123,8 +176,8 @@ function ipv6Octets(address: string): Uint8Array {
   return octets;
 }
 
-function failed(endpoint: Endpoint, errno: number): ListenFailed {
+function failed(endpoint: Endpoint, errno: number, protocol: 'udp' | 'tcp' = 'udp'): ListenFailed {
   const code =
     Object.entries(ERRNO).find(([, number]) => number === errno)?.[0] ?? `errno ${errno}`;
-  return new ListenFailed(endpoint, 'udp', code, findPortHolder('udp', endpoint.port));
+  return new ListenFailed(endpoint, protocol, code, findPortHolder(protocol, endpoint.port));
 }

@@ -14,6 +14,7 @@ import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
 import type { Counters } from '../counters.ts';
 import { ListenFailed } from '../errors.ts';
 import { ANSWER_OCTETS_MAX, type Client, MISSED, type Service } from '../service.ts';
+import type { HandedSockets } from './handed-sockets.ts';
 
 /** Some 10,000 queries, where net.core.rmem_max allows; its 208 KiB hold 270. */
 const RECEIVE_BUFFER_OCTETS = 8_388_608;
@@ -24,6 +25,8 @@ export interface ListenOptions {
   readonly service: Service;
   readonly counters: Counters;
   readonly log: Log;
+  /** Sockets that are bound already. */
+  readonly handed?: HandedSockets | null;
   /** An IPv6 wildcard leaves IPv4 to a listener of its own. */
   readonly ipv6Only: boolean;
 }
@@ -59,7 +62,12 @@ export class DatagramListener {
     });
     // Both outcomes may come within bind(), so the ear comes first.
     const bound = once(socket, 'listening');
-    socket.bind({ address: endpoint.address, port: endpoint.port, exclusive: true });
+    const fd = options.handed?.take('udp', endpoint) ?? null;
+    if (fd === null) {
+      socket.bind({ address: endpoint.address, port: endpoint.port, exclusive: true });
+    } else {
+      socket.bind({ fd, exclusive: true });
+    }
     try {
       await bound;
     } catch (error) {

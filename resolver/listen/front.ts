@@ -62,6 +62,7 @@ export class Front implements AlarmOwner {
   #worker: Worker | null = null;
   #deathsInSuccession = 0;
   #closed = false;
+  #draining = false;
   #flushIsDue = false;
 
   constructor(options: FrontOptions) {
@@ -89,9 +90,27 @@ export class Front implements AlarmOwner {
     });
   }
 
+  /** Another process holds the socket too. */
+  get isShared(): boolean {
+    return this.#options.socket.shared;
+  }
+
   /** The thread that serves now; null between two. */
   get worker(): Worker | null {
     return this.#worker;
+  }
+
+  /**
+   * Ends the thread. What it took is answered from here as before; what it did not take is for whoever
+   * else holds the socket.
+   */
+  async drain(): Promise<void> {
+    const worker = this.#worker;
+    this.#draining = true;
+    this.#options.wheel.disarm(this.#replaceAlarm);
+    this.memory.order = ORDER.stop;
+    if (worker !== null) await new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    this.memory.wake();
   }
 
   /** Ends the thread and closes the socket. */
@@ -105,7 +124,8 @@ export class Front implements AlarmOwner {
       if (worker === null) resolve();
       else worker.once('exit', () => resolve());
     });
-    shutDatagramSocket(libc, socket.fd);
+    // Whoever shares the socket goes on; then the thread comes round by its own time-out.
+    if (!socket.shared) shutDatagramSocket(libc, socket.fd);
     this.memory.wake();
     await ended;
     libc.close(socket.fd);
@@ -148,7 +168,7 @@ export class Front implements AlarmOwner {
     });
     worker.on('exit', () => {
       this.#worker = null;
-      if (this.#closed) return;
+      if (this.#closed || this.#draining) return;
       log.error({ listen: formatEndpoint(this.endpoint), cause }, 'a front died; replacing it');
       this.#replace();
     });

@@ -22,6 +22,7 @@ export interface Libc {
     octets: number,
   ): number;
   bind(fd: number, address: Uint8Array, octets: number): number;
+  listen(fd: number, backlog: number): number;
   getsockname(fd: number, address: Uint8Array, octets: Int32Array): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
@@ -40,6 +41,7 @@ export const ERRNO = {
 
 export const AF_INET = 2;
 export const AF_INET6 = 10;
+export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_CLOEXEC = 0o2000000;
 export const MSG_DONTWAIT = 0x40;
@@ -64,6 +66,7 @@ export async function loadLibc(): Promise<Libc> {
       socket: c.func('int socket(int, int, int)'),
       setsockopt: c.func('int setsockopt(int, int, int, const void *, uint32_t)'),
       bind: c.func('int bind(int, const void *, uint32_t)'),
+      listen: c.func('int listen(int, int)'),
       getsockname: c.func('int getsockname(int, void *, void *)'),
       shutdown: c.func('int shutdown(int, int)'),
       close: c.func('int close(int)'),

@@ -16,7 +16,7 @@ export class Listeners {
   /** Each over UDP and TCP. */
   readonly endpoints: Endpoint[] = [];
   readonly encrypted: { readonly transport: 'tls' | 'https'; readonly endpoint: Endpoint }[] = [];
-  readonly #open: { close(): Promise<void> }[] = [];
+  readonly #open: { close(): Promise<void>; drain?(): void | Promise<void> }[] = [];
 
   /**
    * @throws ListenFailed, TlsFileUnreadable; what was opened before stays open until {@link close}
@@ -38,6 +38,11 @@ export class Listeners {
       this.#open.push(listener);
       this.encrypted.push({ transport: 'https', endpoint: listener.endpoint });
     }
+  }
+
+  /** Nothing new is taken where that can be helped; what was taken is answered until {@link close}. */
+  async drain(): Promise<void> {
+    await Promise.all(this.#open.map(async (listener) => listener.drain?.()));
   }
 
   async close(): Promise<void> {

@@ -20,6 +20,7 @@ import { isLoopback } from '../rate-limit.ts';
 import { ANSWER_OCTETS_MAX, type Client, IDLE_MS, MISSED, type Service } from '../service.ts';
 import { FrameReader } from '../wire/frame.ts';
 import { writeUint16 } from '../wire/message.ts';
+import type { HandedSockets } from './handed-sockets.ts';
 
 const PIPELINE_MAX = 256;
 const WRITE_OCTETS_MAX = 262_144;
@@ -29,6 +30,8 @@ const LENGTH_OCTETS = 2;
 const BACKLOG_CONNECTIONS = 1_024;
 
 export interface StreamOptions {
+  /** Sockets that are bound already. */
+  readonly handed?: HandedSockets | null;
   readonly service: Service;
   readonly counters: Counters;
   readonly wheel: TimerWheel;
@@ -98,7 +101,12 @@ export class StreamListener {
             handshakeTimeout: HANDSHAKE_MS,
           });
     const { address: host, port } = endpoint;
-    server.listen({ host, port, ipv6Only: options.ipv6Only, backlog: BACKLOG_CONNECTIONS });
+    const fd = options.handed?.take('tcp', endpoint) ?? null;
+    if (fd === null) {
+      server.listen({ host, port, ipv6Only: options.ipv6Only, backlog: BACKLOG_CONNECTIONS });
+    } else {
+      server.listen({ fd, backlog: BACKLOG_CONNECTIONS });
+    }
     try {
       await once(server, 'listening');
     } catch (error) {
@@ -110,9 +118,15 @@ export class StreamListener {
     return new StreamListener(server, { address: host, port: boundPort }, options);
   }
 
-  async close(): Promise<void> {
-    const closed = once(this.#server, 'close');
+  /** Takes no more connections, and of those there are no more than what was sent by now. */
+  drain(): void {
     this.#server.close();
+    for (const connection of this.connections) connection.finish();
+  }
+
+  async close(): Promise<void> {
+    const closed = this.#server.listening ? once(this.#server, 'close') : Promise.resolve();
+    if (this.#server.listening) this.#server.close();
     for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
@@ -186,6 +200,12 @@ class StreamConnection implements Client, AlarmOwner {
 
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  /** Hangs up once every query has its answer. */
+  finish(): void {
+    this.#ended = true;
+    this.#settle();
   }
 
   /** Takes what was received as far as the bounds allow; the rest stays in the reader. */

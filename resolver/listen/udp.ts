@@ -11,6 +11,7 @@ import { FrontsUnavailable } from '../errors.ts';
 import type { Service } from '../service.ts';
 import { DatagramListener } from './dgram.ts';
 import { FrontsListener } from './fronts.ts';
+import type { HandedSockets } from './handed-sockets.ts';
 
 export interface UdpOptions {
   readonly config: ResolverConfig;
@@ -21,6 +22,8 @@ export interface UdpOptions {
   readonly log: Log;
   /** What fronts serve from; null when none are wanted. */
   readonly table: AnswerTable | null;
+  /** Sockets that are bound already. */
+  readonly handed?: HandedSockets | null;
   /** An IPv6 wildcard leaves IPv4 to a listener of its own. */
   readonly ipv6Only: boolean;
 }

@@ -109,6 +109,11 @@ export class InFlight<Waiter extends Waiting> {
     this.owner = owner;
   }
 
+  /** From start to end of a flight that starts now. */
+  get deadlineMs(): number {
+    return this.#forwarder.deadlineMs;
+  }
+
   /** Who new flights go to; those under way end where they began. */
   use(forwarder: Forwarder, flightsMax: number): void {
     this.#forwarder = forwarder;

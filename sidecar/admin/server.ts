@@ -170,9 +170,18 @@ export function validated<T extends z.ZodType>(schema: T, value: unknown): z.out
   );
 }
 
-/** @returns the endpoint bound; a configured port 0 shows the one the system chose */
-export async function listenAt(server: FastifyInstance, endpoint: Endpoint): Promise<Endpoint> {
-  await server.listen({ host: endpoint.address, port: endpoint.port });
+/**
+ * @param reusePort whether others of our user may listen there too
+ * @returns the endpoint bound; a configured port 0 shows the one the system chose
+ */
+export async function listenAt(
+  server: FastifyInstance,
+  endpoint: Endpoint,
+  reusePort = false,
+): Promise<Endpoint> {
+  // Fastify hands its options to node:net as they are, and does not know this one.
+  const options = { host: endpoint.address, port: endpoint.port, reusePort };
+  await server.listen(options);
   const bound = server.server.address();
   const port = typeof bound === 'object' && bound !== null ? bound.port : endpoint.port;
   return { address: endpoint.address, port };

@@ -1,15 +1,19 @@
 /** `up`, `resolver` and `mta`: programs in the foreground until a signal. */
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import { activatedSockets } from '../../runtime/activation.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import type { Log } from '../../runtime/log.ts';
 import { type Loaded, type LoadRequest, loadConfig } from '../config/load.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
 import { greet } from '../greeting.ts';
+import { socketsFor } from '../listening.ts';
 import { createLog } from '../log.ts';
 import type { ProgramName } from '../protocol.ts';
 import { hangupReloads, stopSignal } from '../signals.ts';
 import { startFailure } from '../start-failure.ts';
 import type { ChildSpec } from '../supervised.ts';
+import type { Supervisor } from '../supervisor.ts';
 import {
   addConfigFlags,
   type ConfigFlags,
@@ -27,21 +31,23 @@ export function addRunCommands(root: Command): void {
   addConfigFlags(root.command('up'), joined)
     .description('run resolver and mta together, supervised, until Ctrl-C')
     .addHelpText('after', '\nExample:\n  postilion up --config /etc/postilion/postilion.toml')
-    .action((flags: ConfigFlags) => up(load(flags, 'up', joined)));
+    .action((flags: ConfigFlags) => up(loadFor(flags, 'up', joined)));
   addConfigFlags(root.command('resolver'), RESOLVER_FLAGS)
     .description('run the caching DNS resolver alone')
     .addHelpText(
       'after',
       '\nExample:\n  postilion resolver --listen 127.0.0.1:5335 --upstream 192.0.2.53 --admin 127.0.0.1:8053',
     )
-    .action((flags: ConfigFlags) => runAlone('resolver', load(flags, 'resolver', RESOLVER_FLAGS)));
+    .action((flags: ConfigFlags) =>
+      runAlone('resolver', loadFor(flags, 'resolver', RESOLVER_FLAGS)),
+    );
   addConfigFlags(root.command('mta'), MTA_FLAGS)
     .description('run the outbound mail server alone')
     .addHelpText(
       'after',
       '\nExample:\n  postilion mta --smtp 127.0.0.1:2525 --dns 127.0.0.1:5335 --spool /var/lib/postilion/spool',
     )
-    .action((flags: ConfigFlags) => runAlone('mta', load(flags, 'mta', MTA_FLAGS)));
+    .action((flags: ConfigFlags) => runAlone('mta', loadFor(flags, 'mta', MTA_FLAGS)));
 }
 
 type RunFlags = Parameters<typeof overridesOf>[1];
@@ -51,7 +57,7 @@ interface Start extends Loaded {
   readonly request: LoadRequest;
 }
 
-function load(flags: ConfigFlags, role: ProgramName | 'up', accepted: RunFlags): Start {
+function loadFor(flags: ConfigFlags, role: ProgramName | 'up', accepted: RunFlags): Start {
   const request = { file: flags.config ?? null, overrides: overridesOf(flags, accepted), role };
   return { ...loadConfig(request), request };
 }
@@ -59,6 +65,8 @@ function load(flags: ConfigFlags, role: ProgramName | 'up', accepted: RunFlags):
 async function up({ config, raw, file, warnings, request }: Start): Promise<void> {
   process.title = 'postilion up';
   const { Supervisor } = await import('../supervisor.ts');
+  const log = createLog('postilion', config.log.level);
+  const handed = await socketsFor(config.resolver, log);
   const specs: readonly ChildSpec[] = [
     {
       name: 'mta',
@@ -66,12 +74,18 @@ async function up({ config, raw, file, warnings, request }: Start): Promise<void
       stopTimeoutMs: config.mta.drain + STOP_MARGIN_MS,
       request,
     },
-    { name: 'resolver', module: CHILD_MODULE, stopTimeoutMs: STOP_MARGIN_MS, request },
+    {
+      name: 'resolver',
+      module: CHILD_MODULE,
+      stopTimeoutMs: config.resolver.deadline + STOP_MARGIN_MS,
+      request,
+      sockets: handed.sockets,
+    },
   ];
-  const log = createLog('postilion', config.log.level);
   const supervisor = new Supervisor(specs, raw, systemClock(), log);
   const onHangup = hangupReloads() ? () => supervisor.reload() : null;
   const signalled = stopSignal(() => supervisor.kill(), onHangup);
+  process.on('SIGUSR2', () => void replaceResolver(supervisor, request, log));
   const started = supervisor.start().catch((error: Error) => error);
   const first = await Promise.race([started, signalled]);
   if (first instanceof Error) throw new CommandFailed(EXIT.failed, first.message);
@@ -82,6 +96,21 @@ async function up({ config, raw, file, warnings, request }: Start): Promise<void
     process.stdout.write('\nStopping: mail under way is finished first.\n');
   }
   await supervisor.stop();
+  handed.close();
+}
+
+/** A planned restart, with the configuration as it is now; without one that works, nothing happens. */
+async function replaceResolver(
+  supervisor: Supervisor,
+  request: LoadRequest,
+  log: Log,
+): Promise<void> {
+  try {
+    await supervisor.replace('resolver', loadConfig(request).raw);
+    log.info({}, 'another resolver has taken over');
+  } catch (error) {
+    log.error({ reason: startFailure(error) }, 'the resolver was not replaced');
+  }
 }
 
 async function runAlone(
@@ -91,7 +120,9 @@ async function runAlone(
   process.title = `postilion ${name}`;
   const { startProgram } = await import('../programs.ts');
   const log = createLog(name, config.log.level);
-  const started = startProgram(name, config, log, () => loadConfig(request).config);
+  const sockets = name === 'resolver' ? activatedSockets() : [];
+  const load = () => loadConfig(request).config;
+  const started = startProgram(name, config, { log, load, sockets });
   const onHangup = () => void started.then((program) => program.reload()).catch(() => undefined);
   const signalled = stopSignal(() => undefined, hangupReloads() ? onHangup : null);
   const running = await started.catch((error: unknown) => {

@@ -105,6 +105,7 @@ export function fakeResolver(): FakeResolver {
       return 7;
     },
     reload: async () => ['resolver.bundles'],
+    drain: async () => undefined,
     stop: async () => undefined,
   };
 }
