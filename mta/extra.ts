@@ -13,6 +13,8 @@ export interface MessageExtra {
   readonly ret?: 'FULL' | 'HDRS';
   /** xtext, as the client wrote it. */
   readonly envid?: string;
+  /** REQUIRETLS (RFC 8689): only over TLS that proves the host, to hosts that promise the same. */
+  readonly requireTls?: true;
   /** The client's own, repeated in events. */
   readonly metadata?: Readonly<Record<string, unknown>>;
 }

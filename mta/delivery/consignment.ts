@@ -67,6 +67,7 @@ const consignmentOf = (leased: LeasedMessage, limits: Limits, nowMs: number): Co
   body: leased.body,
   smtpUtf8: leased.smtpUtf8,
   dsn: wishesOf(leased),
+  requireTls: readMessageExtra(leased.extra).requireTls === true,
 });
 
 /** @returns undefined where the client asked for nothing, which is nearly always */

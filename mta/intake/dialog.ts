@@ -204,6 +204,8 @@ export class Dialog {
     offers.push('MT-PRIORITY');
     if (this.#trusted) offers.push(XCLIENT_OFFER);
     if (this.#tls && !this.#secure) offers.push('STARTTLS');
+    // RFC 8689 §4.1: over TLS only.
+    if (this.#secure) offers.push('REQUIRETLS');
     if (this.#mayAuthenticate()) offers.push('AUTH PLAIN LOGIN');
     offers.push('ENHANCEDSTATUSCODES');
     return say(
@@ -239,6 +241,7 @@ export class Dialog {
     let utf8 = false;
     let priority: Priority = 'normal';
     let octets = 0;
+    let requireTls = false;
     for (const [name, value] of parameters) {
       if (name === 'SIZE' && /^\d{1,20}$/.test(value)) octets = Number(value);
       else if (name === 'SMTPUTF8' && value === '') utf8 = true;
@@ -248,6 +251,7 @@ export class Dialog {
       // RFC 4954 §5: must be understood where AUTH is offered; we vouch for no one, so it goes no further.
       else if (name === 'AUTH' && value !== '') continue;
       else if (name === 'RET' || name === 'ENVID') continue;
+      else if (name === 'REQUIRETLS' && value === '' && this.#secure) requireTls = true;
       else if (name === 'MT-PRIORITY' && readPriority(value) !== null) {
         priority = readPriority(value)!;
       } else if (KNOWN_PARAMETERS.has(name)) {
@@ -267,7 +271,7 @@ export class Dialog {
     }
     const { held } = this.#intake;
     if (octets > held.max - held.held) return busyReply(held.name);
-    return { utf8, octets, dsn, priority };
+    return { utf8, octets, dsn: requireTls ? { ...dsn, requireTls } : dsn, priority };
   }
 
   #onRcpt(argument: string): Step {

@@ -9,6 +9,7 @@ export interface Capabilities {
   readonly chunking: boolean;
   /** RFC 3461. */
   readonly dsn: boolean;
+  readonly requireTls: boolean;
   readonly enhancedStatusCodes: boolean;
   /** SIZE is known as a MAIL parameter. */
   readonly size: boolean;
@@ -28,6 +29,7 @@ export const NO_CAPABILITIES: Capabilities = {
   smtpUtf8: false,
   chunking: false,
   dsn: false,
+  requireTls: false,
   enhancedStatusCodes: false,
   size: false,
   sizeMax: null,
@@ -52,6 +54,7 @@ export function readCapabilities(reply: Reply): Capabilities {
     smtpUtf8: parameters.has('SMTPUTF8'),
     chunking: parameters.has('CHUNKING'),
     dsn: parameters.has('DSN'),
+    requireTls: parameters.has('REQUIRETLS'),
     enhancedStatusCodes: parameters.has('ENHANCEDSTATUSCODES'),
     size: parameters.has('SIZE'),
     sizeMax,

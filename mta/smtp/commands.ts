@@ -66,7 +66,8 @@ export function mail(transaction: Transaction, offered: Capabilities): string {
   const body = transaction.body === '8bitmime' && offered.eightBitMime ? ' BODY=8BITMIME' : '';
   const utf8 = smtpUtf8 && offered.smtpUtf8 ? ' SMTPUTF8' : '';
   const dsn = offered.dsn ? (transaction.dsn?.mail ?? '') : '';
-  return `MAIL FROM:<${reversePath}>${size}${body}${utf8}${dsn}\r\n`;
+  const requireTls = transaction.requireTls === true ? ' REQUIRETLS' : '';
+  return `MAIL FROM:<${reversePath}>${size}${body}${utf8}${dsn}${requireTls}\r\n`;
 }
 
 /**
@@ -89,13 +90,23 @@ function checkedName(clientName: string): string {
 /**
  * Why this host cannot take this message at all, worded as the reply it would have given to MAIL;
  * null when it can. A message declared 8BITMIME that is plain ASCII goes anywhere.
+ *
+ * @param proven TLS is up and the host has proven its name, to authorities or by DANE
  */
-export function unfit(transaction: Transaction, offered: Capabilities): Reply | null {
+export function unfit(
+  transaction: Transaction,
+  offered: Capabilities,
+  proven: boolean,
+): Reply | null {
   if (!isWritableReversePath(transaction.reversePath, transaction.smtpUtf8)) {
     return localReply(553, '5.1.7', 'the reverse-path cannot be written in an SMTP command');
   }
   if (transaction.smtpUtf8 && !offered.smtpUtf8) {
     return localReply(550, '5.6.7', 'the message needs SMTPUTF8, which the host does not offer');
+  }
+  if (transaction.requireTls === true && !(proven && offered.requireTls)) {
+    const why = proven ? 'which the host does not offer' : 'and the host has not proven its name';
+    return localReply(550, '5.7.30', `the message asks for REQUIRETLS (RFC 8689), ${why}`);
   }
   if (offered.sizeMax !== null && transaction.content.length > offered.sizeMax) {
     return localReply(

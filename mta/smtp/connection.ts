@@ -196,7 +196,7 @@ export class Connection<T extends Transaction> {
       this.#lose({ kind: 'tls', fault: 'untrusted', detail });
       return;
     }
-    this.#session.onSecured();
+    this.#session.onSecured(verdict.verified);
     this.#progress();
   }
 

@@ -47,6 +47,7 @@ export class Session<T extends Transaction> {
   #arrivals = 0;
   #contentsUnsent = 0;
   #secured = false;
+  #proven = false;
   #saidHelo = false;
   #quitting = false;
   #saidQuit = false;
@@ -130,7 +131,7 @@ export class Session<T extends Transaction> {
 
   /** Sends MAIL and what may follow it. Only when canStart. */
   start(transaction: T): void {
-    const refusal = command.unfit(transaction, this.capabilities);
+    const refusal = command.unfit(transaction, this.capabilities, this.#proven);
     const recipientsMax = this.capabilities.recipientsMax ?? Number.POSITIVE_INFINITY;
     const work = newWork(transaction, this.#works.length > 0);
     for (const [index, address] of transaction.recipients.entries()) {
@@ -182,10 +183,14 @@ export class Session<T extends Transaction> {
     this.#await('greeting', null);
   }
 
-  /** The handshake is done. */
-  onSecured(): void {
+  /**
+   * The handshake is done.
+   * @param proven the host has proven its name
+   */
+  onSecured(proven = false): void {
     this.#awaited.shift();
     this.#secured = true;
+    this.#proven = proven;
     this.capabilities = NO_CAPABILITIES;
     this.#sayEhlo();
   }

@@ -20,6 +20,8 @@ export interface Transaction {
   readonly smtpUtf8: boolean;
   /** What the sender asked to be told; absent when nothing out of the ordinary. */
   readonly dsn?: DsnWishes | undefined;
+  /** REQUIRETLS (RFC 8689). */
+  readonly requireTls?: boolean;
 }
 
 /** Parameters of MAIL and RCPT for hosts that offer DSN (RFC 3461); values as the client wrote them. */

@@ -1,5 +1,6 @@
 import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readMessageExtra } from '../../../mta/extra.ts';
 import { requirePeer } from '../../support/peers.ts';
 import { runProcess } from '../../support/process.ts';
 import {
@@ -121,6 +122,7 @@ describe('STARTTLS', () => {
         '250-SMTPU',
         '250-DSN',
         '250-MT-PR',
+        '250-REQUI',
         '250-AUTH ',
       ]
         .concat(['250 ENHAN', '235 2.7.0', '250 2.1.0', '250 2.1.5', '354 end w', '250 2.0.0'])
@@ -128,6 +130,23 @@ describe('STARTTLS', () => {
     );
     expect(textOf(secured.accepted[before]!)).toContain('from after ([127.0.0.1])');
     expect(textOf(secured.accepted[before]!)).toContain('with ESMTPSA;');
+  });
+
+  test('REQUIRETLS is for sessions under TLS, and kept with the message (RFC 8689)', async () => {
+    const before = secured.accepted.length;
+    const secret = base64('\0user\0pass word');
+    const sending =
+      'MAIL FROM:<a@b.c> REQUIRETLS\r\nRCPT TO:<b@b.c>\r\nDATA\r\nX: 1\r\n\r\nz\r\n.\r\n';
+    await converse(
+      await startTls(securedPort),
+      `EHLO c\r\nAUTH PLAIN ${secret}\r\n${sending}QUIT\r\n`,
+    );
+    expect(readMessageExtra(secured.accepted[before]!.extra)).toEqual({ requireTls: true });
+    const client = new RawClient(securedPort);
+    client.send(`EHLO c\r\nAUTH PLAIN ${secret}\r\nMAIL FROM:<a@b.c> REQUIRETLS\r\nQUIT\r\n`);
+    const inClear = await client.end();
+    expect(inClear).not.toContain('250-REQUIRETLS');
+    expect(inClear).toContain('\r\n555 5.5.4 MAIL parameter not recognized');
   });
 
   test('forgets who authenticated in the clear', async () => {

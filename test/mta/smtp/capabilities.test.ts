@@ -18,6 +18,7 @@ test('a large provider', () => {
   ).toEqual({
     pipelining: true,
     startTls: true,
+    requireTls: false,
     eightBitMime: true,
     smtpUtf8: true,
     chunking: true,

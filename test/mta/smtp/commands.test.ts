@@ -174,7 +174,7 @@ describe('what a host cannot take', () => {
       reply: '553 5.1.7 the reverse-path cannot be written in an SMTP command',
     },
   ])('$reply', ({ fields, offered, reply }) => {
-    const refusal = command.unfit(letter('a', fields), offered);
+    const refusal = command.unfit(letter('a', fields), offered, false);
     expect(refusal === null ? null : formatReply(refusal)).toBe(reply);
   });
 });
