@@ -38,8 +38,15 @@ const RUN_MS_MAX = 900_000;
 const EMPTY_QUEUE_MS = 10_000;
 const PROBLEMS_MAX = 20;
 
-/** The retries of hours in seconds, so that greylisting is survived while one watches. */
-const MTA_SETTINGS = { retry: ['2s', '3s', '5s', '10s'], max_age: '10m' };
+/**
+ * The retries of hours in seconds, so that greylisting is survived while one watches; and without the
+ * limits for the real providers of these names, whose retries take minutes.
+ */
+const MTA_SETTINGS = {
+  retry: ['2s', '3s', '5s', '10s'],
+  max_age: '10m',
+  shaping: { community: false },
+};
 
 function* letters(count: number, internet: Internet, ledger: Ledger): Generator<Letter> {
   const fraction = seededFraction(SEED);
