@@ -51,6 +51,11 @@ const MEMORY_OCTETS_MAX = 128 * 1024 * 1024;
 /** Domains asked of the spool at a time at start. */
 const DOMAINS_PAGE = 1_000;
 const TIDY_MS = 1_000;
+/** Routes are looked up so long before mail falls due; a route is fresh for a minute at least. */
+const PREFETCH_MS = 10_000;
+/** Lookups ahead of time at once, and domains looked at for them each second. */
+const PREFETCHES_MAX = 32;
+const PREFETCH_LOOK_MAX = 1_000;
 /** Of all connections one yields to a site without in so long. */
 const YIELD_MS = 100;
 const EXPIRY_MS = 60_000;
@@ -119,6 +124,8 @@ export class Delivery {
   readonly #sites = new Map<string, SiteQueue>();
   readonly #routing = new Set<string>();
   readonly #refusing = new Set<string>();
+  /** Asked of DNS ahead of time. */
+  readonly #prefetching = new Set<string>();
   readonly #held = new Map<string, Held>();
   /** Domains that a rule lets rest. */
   readonly #resting = new Map<string, Wait>();
@@ -581,7 +588,21 @@ export class Delivery {
     });
   }
 
+  /** Asks DNS for what is due soon, so that mail does not wait for it; and only where nothing fresh is known. */
+  #prefetch(): void {
+    if (this.#stopping || this.resolverUnreachable) return;
+    const { clock, router } = this.#deps;
+    for (const domain of this.#ledger.soon(clock.wallMs() + PREFETCH_MS, PREFETCH_LOOK_MAX)) {
+      if (this.#prefetching.size >= PREFETCHES_MAX) return;
+      if (this.#prefetching.has(domain) || this.#held.has(domain)) continue;
+      if (router.peek(domain) !== null) continue;
+      this.#prefetching.add(domain);
+      void router.route(domain).then(() => this.#prefetching.delete(domain));
+    }
+  }
+
   #tidy(): void {
+    this.#prefetch();
     for (const [id, site] of this.#sites) {
       site.tidy();
       if (site.idle) this.#sites.delete(id);

@@ -81,6 +81,19 @@ export function mtaMetrics(sources: MetricSources): Registry {
   counter('dkim_failures_total', 'Messages not taken, for want of a signature.', [], (set) => {
     set({}, sources.signing.failures);
   });
+  gauge(
+    'dns_queries_per_delivery',
+    'Lookups asked since start, by message delivered.',
+    [],
+    (set) => {
+      let queries = 0;
+      for (const count of sources.dnsQueries().values()) queries += count;
+      set({}, queries / Math.max(1, sources.delivery.delivered));
+    },
+  );
+  counter('sent_ahead_total', 'Transactions sent ahead of consent, see CHUNKING.', [], (set) => {
+    set({}, sources.sessions.sentAhead);
+  });
   gauge('connections_open', 'Connections to MX hosts now.', [], (set) => {
     set({}, sources.connectionsOpen());
   });

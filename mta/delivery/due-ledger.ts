@@ -34,6 +34,22 @@ export class DueLedger {
     return this.#dueMs.get(domain) ?? null;
   }
 
+  /**
+   * Domains that fall due until then, in no order, at most `limit`. Cost grows with what is found: below
+   * an entry of the heap that is later nothing is earlier.
+   */
+  soon(untilMs: number, limit: number): string[] {
+    const found: string[] = [];
+    const path = [0];
+    for (let at = path.pop(); at !== undefined && found.length < limit; at = path.pop()) {
+      const entry = this.#heap[at];
+      if (entry === undefined || entry.dueMs > untilMs) continue;
+      if (this.#dueMs.get(entry.domain) === entry.dueMs) found.push(entry.domain);
+      path.push(2 * at + 1, 2 * at + 2);
+    }
+    return found;
+  }
+
   /** The domain has work at `dueMs` or later than it had; an earlier known instant stands. */
   note(domain: string, dueMs: number): void {
     const known = this.#dueMs.get(domain);

@@ -42,6 +42,8 @@ export interface WorldOptions {
   readonly sinks: Readonly<Record<string, SinkOptions>>;
   /** MX hosts that have one address. */
   readonly sameAddress?: readonly (readonly string[])[];
+  /** Of every RRset; default an hour. */
+  readonly ttlSeconds?: number;
   readonly delivery?: object;
   readonly mta?: object;
   readonly clock?: Clock;
@@ -94,7 +96,9 @@ export async function createWorld(options: WorldOptions, cleanup: Cleanup): Prom
     sinks.set(host, sink);
     cleanup.add(() => sink.close());
   }
-  const authority = cleanup.stop(await startAuthority({ zones: zonesOf(options.mail, addresses) }));
+  const authority = cleanup.stop(
+    await startAuthority({ zones: zonesOf(options.mail, addresses, options.ttlSeconds ?? 3600) }),
+  );
   const folder = await scratchFolder('world');
   cleanup.add(() => folder.remove());
   const { delivery, mta: mtaSettings } = options;
@@ -132,6 +136,7 @@ export async function createWorld(options: WorldOptions, cleanup: Cleanup): Prom
 function zonesOf(
   mail: Mail,
   addresses: ReadonlyMap<string, string>,
+  ttlSeconds: number,
 ): Map<string, AuthorityRecord[]> {
   const zones = new Map<string, AuthorityRecord[]>();
   for (const [domain, hosts] of Object.entries(mail)) {
@@ -139,7 +144,7 @@ function zonesOf(
       domain,
       hosts.map((exchange, preference) => ({
         name: domain,
-        ttlSeconds: 3600,
+        ttlSeconds,
         type: 'MX' as const,
         preference: exchange === '.' ? 0 : preference + 1,
         exchange,
@@ -147,7 +152,7 @@ function zonesOf(
     );
   }
   for (const [name, address] of addresses) {
-    zones.set(name, [{ name, ttlSeconds: 3600, type: 'A', address }]);
+    zones.set(name, [{ name, ttlSeconds, type: 'A', address }]);
   }
   return zones;
 }

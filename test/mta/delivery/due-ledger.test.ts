@@ -12,6 +12,28 @@ function ledger() {
 }
 
 describe('due ledger', () => {
+  test('what is due soon, whatever was noted and forgotten before', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 15 }), fc.integer({ min: 1, max: 100 }))),
+        fc.integer({ min: 0, max: 100 }),
+        (notes, untilMs) => {
+          const { startMs, due } = ledger();
+          const earliest = new Map<string, number>();
+          for (const [n, dueMs] of notes) {
+            const domain = `d${n}.example`;
+            due.note(domain, startMs + dueMs);
+            earliest.set(domain, Math.min(dueMs, earliest.get(domain) ?? dueMs));
+          }
+          const expected = [...earliest].filter(([, dueMs]) => dueMs <= untilMs);
+          const soon = due.soon(startMs + untilMs, 100);
+          expect(soon.sort()).toEqual(expected.map(([domain]) => domain).sort());
+          expect(due.soon(startMs + untilMs, 2).length).toBe(Math.min(2, expected.length));
+        },
+      ),
+    );
+  });
+
   test('each domain falls due once, in order of time', () => {
     const { clock, startMs, fired, due } = ledger();
     due.note('c.example', startMs + 3_000);
