@@ -27,14 +27,17 @@ import { HostHealth } from './delivery/hosts.ts';
 import type { LinkOpener } from './delivery/link.ts';
 import { Settler } from './delivery/settler.ts';
 import { type SiteContext, SiteQueue } from './delivery/site-queue.ts';
+import { Suspensions } from './delivery/suspensions.ts';
 import { Throttles } from './delivery/throttle.ts';
 import type { MessageId, Submission } from './envelope.ts';
 import { SpoolUnavailable } from './errors.ts';
 import type { DeliveryCounters } from './metrics.ts';
+import { type Dispatcher, isOperators, NEVER_MS } from './operator.ts';
 import type { RouteResult, Undeliverable } from './plan/route.ts';
 import type { Router } from './plan/router.ts';
 import type { Shaping } from './plan/shaping.ts';
-import type { SiteStatus, Wait } from './running.ts';
+import type { Site } from './plan/site.ts';
+import type { SiteStatus, Suspension, SuspensionScope, Wait } from './running.ts';
 import type { Reply } from './smtp/reply.ts';
 import type { RecipientFact } from './smtp/transaction.ts';
 import type {
@@ -88,6 +91,8 @@ export interface DeliveryDeps {
     recipients: Disposal['delivered'],
     host: string,
   ) => Submission | null;
+  /** Default: none, and they are not kept. */
+  readonly suspensions?: Suspensions;
   readonly events: DeliveryEvents;
   readonly counters: DeliveryCounters;
   readonly clock: Clock;
@@ -131,7 +136,8 @@ export class Delivery {
   readonly #resting = new Map<string, Wait>();
   /** Domains that got urgent mail while DNS was being asked. */
   readonly #hurried = new Set<string>();
-  #heldTenants: readonly string[] = [];
+  readonly #suspensions: Suspensions;
+  #heldTenants: readonly string[];
   #yieldedAtMs = Number.NEGATIVE_INFINITY;
   /** Domain → site that has it in its ready set. */
   readonly #placed = new Map<string, SiteQueue>();
@@ -146,6 +152,8 @@ export class Delivery {
     const { config, spool, clock, log, random } = deps;
     this.#deps = deps;
     this.#suspendedAtMs = config.delivery.suspended ? clock.wallMs() : null;
+    this.#suspensions = deps.suspensions ?? new Suspensions(null);
+    this.#heldTenants = this.#suspensions.names('tenant');
     this.#ledger = new DueLedger(clock, (domain) => this.#take(domain));
     this.#settler = new Settler({ spool, clock, log, sign: deps.sign });
     this.#slots = new Allotment(config.delivery.connections_total);
@@ -162,7 +170,11 @@ export class Delivery {
       shaping: deps.shaping,
       throttles: new Throttles(),
       itinerary: (site) => deps.router.itinerary(site),
-      accepting: () => this.#suspendedAtMs === null && !this.#settler.saturated(),
+      accepting: (site) =>
+        this.#suspendedAtMs === null &&
+        this.#suspensionOf(site) === null &&
+        !this.#settler.saturated(),
+      park: (leased) => this.#park(leased),
       heldTenants: () => this.#heldTenants,
       crowded: () => this.#crowded(),
       suspendDomain: (domain, wait) => this.#suspendDomain(domain, wait),
@@ -220,10 +232,73 @@ export class Delivery {
     for (const site of this.#sites.values()) site.work();
   }
 
-  /** Mail of these tenants stays where it is from here on; of others that were held it goes on. */
-  holdTenants(names: readonly string[]): void {
-    this.#heldTenants = names;
+  /** Holds back what is named until resumeScope(); mail in hand goes on. Idempotent. */
+  suspendScope(scope: SuspensionScope, name: string): void {
+    this.#suspensions.add({ scope, name, sinceMs: this.#deps.clock.wallMs() });
+    if (scope === 'tenant') this.#heldTenants = this.#suspensions.names('tenant');
+    if (scope !== 'domain') return;
+    this.#placed.get(name)?.remove(name);
+    this.#placed.delete(name);
+  }
+
+  /** Idempotent. Mail of a campaign that was set aside is to be rescheduled besides. */
+  resumeScope(scope: SuspensionScope, name: string): void {
+    this.#suspensions.remove(scope, name);
+    if (scope === 'tenant') this.#heldTenants = this.#suspensions.names('tenant');
+    for (const site of this.#sites.values()) site.work();
     void this.#load();
+  }
+
+  get suspensions(): readonly Suspension[] {
+    return this.#suspensions.list();
+  }
+
+  /** For the verbs of operators. */
+  readonly dispatcher: Dispatcher = {
+    reschedule: (leased, next) =>
+      new Promise((resolve) => {
+        const settlements = leased.recipients.map((recipient) => ({
+          key: { message: leased.message, index: recipient.index },
+          kind: 'deferred' as const,
+          attempts: recipient.attempts,
+          ...next(recipient),
+        }));
+        this.#settler.add(settlements, [], () => {
+          for (const [position, { dueMs }] of settlements.entries()) {
+            this.#due(leased.recipients[position]!.domain, dueMs);
+          }
+          resolve();
+        });
+      }),
+    giveUp: (leased, text, tell) =>
+      new Promise((resolve) => {
+        const failures = leased.recipients.map((recipient) => ({ ...returned(text), recipient }));
+        const settlements = leased.recipients.map(({ index }) => ({
+          key: { message: leased.message, index },
+          kind: 'done' as const,
+        }));
+        this.#settle(leased, settlements, failures, { tell, settled: resolve });
+      }),
+    hurry: (domain) => {
+      this.#held.delete(domain);
+      this.#resting.delete(domain);
+      this.#take(domain);
+    },
+  };
+
+  #suspensionOf(site: Site): Suspension | null {
+    return this.#suspensions.find('site', site.alias) ?? this.#suspensions.find('site', site.id);
+  }
+
+  /** A campaign has no lane of its own: its mail is set aside one by one, as its turn comes. */
+  #park(leased: LeasedMessage): boolean {
+    if (leased.campaign === '') return false;
+    const suspension = this.#suspensions.find('campaign', leased.campaign);
+    if (suspension === null) return false;
+    const text = `the campaign ${leased.campaign} is suspended`;
+    const reason = { code: 'suspended', text, sinceMs: suspension.sinceMs };
+    void this.dispatcher.reschedule(leased, () => ({ dueMs: NEVER_MS, reason }));
+    return true;
   }
 
   get suspendedAtMs(): number | null {
@@ -269,26 +344,29 @@ export class Delivery {
   explain(recipient: QueuedRecipient): Wait {
     const nowMs = this.#deps.clock.wallMs();
     const { domain, reason, dueMs, leased } = recipient;
-    const site = this.#placed.get(domain);
-    if (leased) {
+    const site = (leased ? this.#bufferedAt(recipient.message) : null) ?? this.#placed.get(domain);
+    if (leased && !site?.buffers(recipient.message)) {
       const where = site === undefined ? '' : ` at ${site.site.alias}`;
       return { on: 'delivering', text: `in hand${where}`, sinceMs: reason.sinceMs, untilMs: null };
     }
-    if (dueMs > nowMs) {
-      return { on: 'retry', text: reason.text, sinceMs: reason.sinceMs, untilMs: dueMs };
+    if (isOperators(reason)) {
+      return { on: 'operator', text: reason.text, sinceMs: reason.sinceMs, untilMs: null };
+    }
+    if (dueMs > nowMs && !leased) {
+      const on = reason.code === 'new' ? 'schedule' : 'retry';
+      const text = on === 'retry' ? reason.text : 'not before the instant that its sender chose';
+      return { on, text, sinceMs: reason.sinceMs, untilMs: dueMs };
     }
     if (this.#suspendedAtMs !== null) {
       const text = 'delivery is suspended; resume it with POST /v1/delivery/resume';
       return { on: 'operator', text, sinceMs: this.#suspendedAtMs, untilMs: null };
     }
+    const suspended = this.#suspensionFor(recipient, site);
+    if (suspended !== null) return suspended;
     const held = this.#held.get(domain);
     if (held !== undefined) return held.wait;
     const resting = this.#resting.get(domain);
     if (resting !== undefined) return resting;
-    if (this.#heldTenants.includes(recipient.tenant)) {
-      const text = `mail of the tenant ${recipient.tenant} is held`;
-      return { on: 'operator', text, sinceMs: dueMs, untilMs: null };
-    }
     const trouble = this.#deps.spool.trouble();
     if (this.#settler.saturated() && trouble !== null) {
       return { on: 'spool', text: trouble.text, sinceMs: trouble.sinceMs, untilMs: null };
@@ -300,6 +378,25 @@ export class Delivery {
       sinceMs: dueMs,
       untilMs: null,
     };
+  }
+
+  #bufferedAt(message: MessageId): SiteQueue | null {
+    for (const site of this.#sites.values()) if (site.buffers(message)) return site;
+    return null;
+  }
+
+  #suspensionFor(
+    { domain, tenant, campaign }: QueuedRecipient,
+    queue: SiteQueue | undefined,
+  ): Wait | null {
+    const suspension =
+      this.#suspensions.find('domain', domain) ??
+      this.#suspensions.find('tenant', tenant) ??
+      this.#suspensions.find('campaign', campaign) ??
+      (queue === undefined ? null : this.#suspensionOf(queue.site));
+    if (suspension === null) return null;
+    const { scope, name, sinceMs } = suspension;
+    return { on: 'operator', text: `the ${scope} ${name} is suspended`, sinceMs, untilMs: null };
   }
 
   /** DNS gave no response at all, for some domain, just now. */
@@ -364,6 +461,8 @@ export class Delivery {
 
   #take(domain: string): void {
     if (this.#stopping || this.#routing.has(domain)) return;
+    // resumeScope() finds it again.
+    if (this.#suspensions.find('domain', domain) !== null) return;
     if (this.#placed.get(domain)?.touch(domain)) return;
     const held = this.#held.get(domain);
     if (held !== undefined && (held.wait.untilMs ?? 0) > this.#deps.clock.wallMs()) {
@@ -391,6 +490,7 @@ export class Delivery {
     }
     this.#held.delete(domain);
     if (result.kind === 'undeliverable') return void this.#refuse(domain, result);
+    if (this.#suspensions.find('domain', domain) !== null) return;
     const queue = this.#siteQueue(result);
     const before = this.#placed.get(domain);
     if (before !== undefined && before !== queue) before.remove(domain);
@@ -543,13 +643,17 @@ export class Delivery {
       ? (this.#deps.relayed?.(leased, disposal.delivered, host) ?? null)
       : null;
     const late = disposal.late.length > 0 ? this.#deps.delayed(leased, disposal.late) : null;
-    this.#settle(leased, disposal.settlements, disposal.failures, [relayed, late], () => {
+    const settled = (): void => {
       for (const { recipient, dueMs } of disposal.deferred) this.#due(recipient.domain, dueMs);
       for (const [position, settlement] of disposal.settlements.entries()) {
         if (settlement.kind !== 'released') continue;
         const { domain } = leased.recipients[position]!;
         this.#due(domain, 0);
       }
+    };
+    this.#settle(leased, disposal.settlements, disposal.failures, {
+      others: [relayed, late],
+      settled,
     });
   }
 
@@ -557,8 +661,17 @@ export class Delivery {
     leased: LeasedMessage,
     settlements: readonly Settlement[],
     failures: readonly Failure[],
-    others: readonly (Submission | null)[] = [],
-    then: () => void = () => undefined,
+    {
+      others = [],
+      tell = true,
+      settled = () => undefined,
+    }: {
+      /** Notices besides that of failures. */
+      readonly others?: readonly (Submission | null)[];
+      /** Failures cause a notice. */
+      readonly tell?: boolean;
+      readonly settled?: () => void;
+    } = {},
   ): void {
     const { counters, events, bounce } = this.#deps;
     for (const failure of failures) {
@@ -566,11 +679,11 @@ export class Delivery {
       else counters.bounced += 1;
       events.bounce(leased, failure);
     }
-    const notice = failures.length > 0 ? bounce(leased, failures) : null;
+    const notice = tell && failures.length > 0 ? bounce(leased, failures) : null;
     const notices = [...others, notice].filter((one) => one !== null);
     this.#settler.add(settlements, notices, (ids) => {
       for (const [position, id] of ids.entries()) this.#arrived(id, notices[position]!);
-      then();
+      settled();
     });
   }
 
@@ -612,6 +725,15 @@ export class Delivery {
     for (const site of this.#sites.values()) if (site.closeIdle()) return;
   }
 }
+
+/** An operator's decision (RFC 3463 X.7.1, delivery not authorized). */
+const returned = (text: string): Omit<Failure, 'recipient'> => ({
+  status: '5.7.1',
+  text,
+  reply: null,
+  host: null,
+  expired: false,
+});
 
 const refusal = ({ enhanced, text }: Undeliverable): Omit<Failure, 'recipient'> => ({
   status: enhanced,

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import type { Log } from '../runtime/log.ts';
 import type { MtaConfig } from './config.ts';
+import { Suspensions } from './delivery/suspensions.ts';
 import { Delivery } from './delivery.ts';
 import { formatRecipientId } from './envelope.ts';
 import { SpoolUnavailable } from './errors.ts';
@@ -14,6 +15,7 @@ import { injectionApi } from './intake/http.ts';
 import { Intake } from './intake/intake.ts';
 import { SmtpDoor } from './intake/smtp.ts';
 import { mtaMetrics, newDeliveryCounters } from './metrics.ts';
+import { Operator } from './operator.ts';
 import { DnsClient } from './plan/dns.ts';
 import type { Family } from './plan/hosts.ts';
 import { ownEndpoints } from './plan/own.ts';
@@ -22,6 +24,7 @@ import { communityProviders, Shaping } from './plan/shaping.ts';
 import { StsPolicies } from './plan/sts.ts';
 import { createStsClient } from './plan/sts-fetch.ts';
 import { StsFile } from './plan/sts-store.ts';
+import { remedyOf } from './remedies.ts';
 import { DsnWriter } from './report/dsn.ts';
 import { Events } from './report/events.ts';
 import {
@@ -38,6 +41,8 @@ import { createClientContext, TicketCache } from './smtp/tickets.ts';
 import type { QueuedRecipient, Spool } from './spool/spool.ts';
 import { openSqliteSpool } from './spool/sqlite-engine.ts';
 
+/** In the spool's folder. */
+const SUSPENSIONS_FILE = 'suspended.json';
 /** How often intake learns how much waits; between, it adds what it takes. */
 const PRESSURE_MS = 1_000;
 
@@ -59,7 +64,17 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   const sts = config.delivery.mta_sts ? await openSts(config, { clock, log, dns }) : null;
   const sessions = newCounters();
   const eventSink = await openEvents(config.events, log);
-  const delivery = makeDelivery(config, deps, { spool, dns, signer, sts, sessions, eventSink });
+  const suspensions = new Suspensions(join(config.spool, SUSPENSIONS_FILE));
+  const delivery = makeDelivery(config, deps, {
+    spool,
+    dns,
+    signer,
+    sts,
+    sessions,
+    eventSink,
+    suspensions,
+  });
+  const operator = new Operator({ spool, dispatcher: delivery.dispatcher, clock });
   const intake = new Intake(config, {
     accept: (submission) => delivery.accept(submission),
     clock,
@@ -107,7 +122,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
         heldDomains: () => delivery.heldCount,
       }),
       injection: (fastify) => injectionApi(fastify, intake),
-      ready: () => spool.trouble()?.text ?? null,
+      ready: () => spool.trouble()?.text ?? (intake.draining ? 'draining: no mail is taken' : null),
       status: () => status(startedAtMs),
       async why({ message, index }) {
         const recipients = await spool.inspect(message);
@@ -118,8 +133,25 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
       queue: async (request) => (await spool.list(request)).map(explained),
       suspend: () => delivery.suspend(),
       resume: () => delivery.resume(),
+      async show(message) {
+        const header = await operator.header(message);
+        return { recipients: (await spool.inspect(message)).map(explained), header };
+      },
+      operate: (verb, selection, how) => operator.act(verb, selection, how),
+      suspendScope: (scope, name) => delivery.suspendScope(scope, name),
+      resumeScope(scope, name) {
+        delivery.resumeScope(scope, name);
+        if (scope === 'campaign') void operator.takeUp(name).catch(logFailure);
+      },
+      drain() {
+        intake.draining = true;
+      },
       stop: () => (stopped ??= stop()),
     };
+  }
+
+  function logFailure(error: unknown): void {
+    log.error({ error }, 'mail of a resumed campaign was not taken up; resume it again');
   }
 
   /** Tells intake how much waits, for as long as we run. */
@@ -140,6 +172,8 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
       outcomes: { received, delivered, deferred, bounced, expired },
       connections: delivery.connections,
       suspendedAtMs: delivery.suspendedAtMs,
+      suspensions: delivery.suspensions.slice(0, STATUS_SITES_MAX),
+      draining: intake.draining,
       dnsQueries: [...dns.counters().queries.values()].reduce((sum, count) => sum + count, 0),
       sites: delivery.sites().slice(0, STATUS_SITES_MAX),
       heldDomains: delivery.heldDomains(STATUS_SITES_MAX),
@@ -148,6 +182,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   }
 
   function explained(recipient: QueuedRecipient): WaitingRecipient {
+    const wait = delivery.explain(recipient);
     return {
       id: formatRecipientId(recipient),
       reversePath: recipient.reversePath,
@@ -156,7 +191,8 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
       octets: recipient.contentOctets,
       receivedAtMs: recipient.receivedAtMs,
       attempts: recipient.attempts,
-      wait: delivery.explain(recipient),
+      wait,
+      change: remedyOf(wait, recipient.reason.code),
     };
   }
 
@@ -177,10 +213,11 @@ interface Parts {
   readonly sts: Sts | null;
   readonly sessions: ConnectionCounters;
   readonly eventSink: WriteStream | null;
+  readonly suspensions: Suspensions;
 }
 
 function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery {
-  const { spool, dns, signer, sts, sessions, eventSink } = parts;
+  const { spool, dns, signer, sts, sessions, eventSink, suspensions } = parts;
   const { clock, log, random } = deps;
   const { hostname, delivery } = config;
   const shaping = new Shaping(config, config.shaping.community ? communityProviders() : {});
@@ -236,6 +273,7 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
     delayed: (leased, late) => dsn.delayed(leased, late),
     relayed: (leased, recipients, host) => dsn.relayed(leased, recipients, host),
     sign: (submission) => signer.sign(submission),
+    suspensions,
     events: new Events(eventSink, clock),
     counters: newDeliveryCounters(),
     clock,

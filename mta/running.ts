@@ -33,6 +33,8 @@ export interface WaitingRecipient {
   readonly receivedAtMs: number;
   readonly attempts: number;
   readonly wait: Wait;
+  /** What would end the wait, in one sentence. */
+  readonly change: string;
 }
 
 /** The one thing that has to change before a recipient moves on. */
@@ -74,6 +76,10 @@ export interface MtaStatus {
   readonly connections: number;
   /** Since when delivery is suspended, or null. */
   readonly suspendedAtMs: number | null;
+  /** What operators hold back, at most {@link STATUS_SITES_MAX}. */
+  readonly suspensions: readonly Suspension[];
+  /** No mail is taken any more. */
+  readonly draining: boolean;
   readonly dnsQueries: number;
   /** Sites by messages buffered, the most first, at most {@link STATUS_SITES_MAX}. */
   readonly sites: readonly SiteStatus[];
@@ -81,6 +87,49 @@ export interface MtaStatus {
   readonly heldDomains: readonly { readonly domain: string; readonly wait: Wait }[];
   /** Sentences that an operator must read now; empty when all is well. */
   readonly troubles: readonly string[];
+}
+
+/** Scopes that an operator can suspend. A site is named by id or alias. */
+export const SUSPENSION_SCOPES = ['domain', 'site', 'tenant', 'campaign'] as const;
+export type SuspensionScope = (typeof SUSPENSION_SCOPES)[number];
+
+export interface Suspension {
+  readonly scope: SuspensionScope;
+  readonly name: string;
+  readonly sinceMs: number;
+}
+
+export const MESSAGE_VERBS = ['hold', 'release', 'retry', 'bounce', 'delete'] as const;
+export type MessageVerb = (typeof MESSAGE_VERBS)[number];
+
+/** What a verb is for: ids, or all that waits of what is named (all of it together). */
+export type Selection =
+  | { readonly ids: readonly { readonly message: number; readonly index: number | null }[] }
+  | {
+      readonly domain?: string | undefined;
+      readonly tenant?: string | undefined;
+      readonly campaign?: string | undefined;
+    };
+
+export interface VerbReport {
+  readonly verb: MessageVerb;
+  readonly dryRun: boolean;
+  /** Recipients that it is for. */
+  readonly matched: number;
+  /** Of those, in hand just now and left alone. */
+  readonly busy: number;
+  readonly done: number;
+  /** There are more than one call may touch: call again. */
+  readonly more: boolean;
+  /** The first of them. */
+  readonly ids: readonly string[];
+}
+
+/** A message as it waits. */
+export interface ShownMessage {
+  readonly recipients: readonly WaitingRecipient[];
+  /** Its header, or null while all of it is in hand. */
+  readonly header: string | null;
 }
 
 export const STATUS_SITES_MAX = 50;
@@ -111,6 +160,17 @@ export interface RunningMta {
   queue(request: QueueRequest): Promise<readonly WaitingRecipient[]>;
   /** Holds back all mail; transactions under way go on. Idempotent, as is resume(). */
   suspend(): void;
+  show(message: number): Promise<ShownMessage>;
+  operate(
+    verb: MessageVerb,
+    selection: Selection,
+    how: { readonly dryRun: boolean; readonly note: string },
+  ): Promise<VerbReport>;
+  /** Holds back what is named, until it is taken back; kept across restarts. Both are idempotent. */
+  suspendScope(scope: SuspensionScope, name: string): void;
+  resumeScope(scope: SuspensionScope, name: string): void;
+  /** Takes no more mail; delivery goes on, and status() tells what remains. Only a restart ends it. */
+  drain(): void;
   resume(): void;
   /** Takes no more mail, finishes transactions under way within `drain`, closes the spool. Idempotent. */
   stop(): Promise<void>;

@@ -1,5 +1,5 @@
 /** Leased mail of one site that waits for a connection: the urgent first, else in order. */
-import { PRIORITIES } from '../envelope.ts';
+import { type MessageId, PRIORITIES } from '../envelope.ts';
 import type { Consignment } from './consignment.ts';
 
 /** Consignments of one class looked at for one that may go; those behind wait their turn. */
@@ -39,6 +39,11 @@ export class Buffer {
       }
     }
     return null;
+  }
+
+  /** Looks at each: for whoever asks why, not for the way of mail. */
+  has(message: MessageId): boolean {
+    return this.#classes.some((line) => line.some(({ leased }) => leased.message === message));
   }
 
   /** Takes all. */

@@ -14,6 +14,7 @@ import type { Log } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { DeliveryConfig } from '../config.ts';
 import { judge } from '../disposition.ts';
+import type { MessageId } from '../envelope.ts';
 import { SpoolUnavailable } from '../errors.ts';
 import { BackOff } from '../plan/back-off.ts';
 import { SiteConcurrency } from '../plan/concurrency.ts';
@@ -65,7 +66,9 @@ export interface SiteContext {
   readonly throttles: Throttles;
   itinerary(site: Site): Itinerary;
   /** Whether outcomes are taken; false while the spool cannot record those it has. */
-  accepting(): boolean;
+  accepting(site: Site): boolean;
+  /** Takes mail that an operator holds back off the site's hands, by rescheduling it. @returns whether it did */
+  park(leased: LeasedMessage): boolean;
   /** Tenants whose mail an operator holds back. */
   heldTenants(): readonly string[];
   /** No connection is to be had, and urgent mail waits for one. */
@@ -153,6 +156,11 @@ export class SiteQueue {
       !this.#leasing &&
       !this.#waiting()
     );
+  }
+
+  /** The message is leased, and waits here for a connection or its rate. */
+  buffers(message: MessageId): boolean {
+    return this.#buffer.length > 0 && this.#buffer.has(message);
   }
 
   /** What keeps due mail of this site from being under way. */
@@ -258,7 +266,7 @@ export class SiteQueue {
   }
 
   #heldBack(): boolean {
-    return this.#waiting() || !this.#context.accepting();
+    return this.#waiting() || !this.#context.accepting(this.site);
   }
 
   #waiting(): boolean {
@@ -277,6 +285,7 @@ export class SiteQueue {
 
   async #lease(): Promise<void> {
     if (this.#leasing || this.#gathering || this.#ready.size === 0) return;
+    if (!this.#context.accepting(this.site)) return;
     // A site that has not answered lately is probed with one message, not with a block of them.
     const probing = this.#backOff.failures > 0;
     if (probing && this.#buffer.length > 0) return;
@@ -373,6 +382,7 @@ export class SiteQueue {
     const nowMs = clock.wallMs();
     const limitsOf = (domain: string): Limits => shaping.limitsOf(this.site, domain);
     for (const leased of messages) {
+      if (this.#context.park(leased)) continue;
       for (const consignment of consign(leased, limitsOf, nowMs)) {
         memory.claim(consignment.content.byteLength);
         this.#buffer.add(consignment);
@@ -458,7 +468,7 @@ export class SiteQueue {
   }
 
   #next(link: Link): Consignment | null {
-    if (this.#stopping) return null;
+    if (this.#stopping || !this.#context.accepting(this.site)) return null;
     const { config, clock } = this.#context;
     const nowMs = clock.monotonicMs();
     if (link.aged(nowMs, config)) {

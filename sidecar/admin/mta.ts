@@ -2,35 +2,21 @@
 import { readFileSync } from 'node:fs';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { parseId } from '../../mta/envelope.ts';
 import type { RunningMta, WaitingRecipient } from '../../mta/running.ts';
 import { VERSION } from '../version.ts';
-import { type AdminContext, domainSchema, type ResolverStatus } from './resolver.ts';
+import { idSchema, mailDomainSchema } from './mta-values.ts';
+import type { AdminContext, ResolverStatus } from './resolver.ts';
 import { AdminError, createAdminServer, guarded, validated } from './server.ts';
+import { addVerbRoutes } from './verbs.ts';
 
 const QUEUE_LIMIT_MAX = 1000;
 const QUEUE_LIMIT_DEFAULT = 100;
 const RESOLVER_TIMEOUT_MS = 1_000;
 
-const idSchema = z
-  .string()
-  .max(18)
-  .transform((text, context) => {
-    const id = parseId(text);
-    if (id !== null) return id;
-    context.addIssue(
-      'not a message id; it has eleven characters, and perhaps ".N" for a recipient',
-    );
-    return z.NEVER;
-  });
-
 const whySchema = z.strictObject({ id: idSchema });
 
 const queueSchema = z.strictObject({
-  domain: z
-    .union([domainSchema, z.string().regex(/^\[[0-9a-f.:]+\]$/i)], 'not a domain')
-    .transform((text) => text.toLowerCase().replace(/\.$/, ''))
-    .optional(),
+  domain: mailDomainSchema.optional(),
   after: idSchema.optional(),
   limit: z.coerce.number().int().min(1).max(QUEUE_LIMIT_MAX).default(QUEUE_LIMIT_DEFAULT),
 });
@@ -49,6 +35,7 @@ export function createMtaAdmin(mta: RunningMta, context: MtaAdminContext): Fasti
   server.register(mta.injection);
   guarded(server, context.allow, (scope) => {
     addMailRoutes(scope, mta);
+    addVerbRoutes(scope, mta);
     scope.get('/v1/resolver', () => askResolver(context.resolverAdmin));
     addDashboard(scope);
   });

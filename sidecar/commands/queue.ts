@@ -5,13 +5,14 @@ import type { QueuePage } from '../admin/mta.ts';
 import { type AskFlags, ask } from './ask.ts';
 import { wholeNumber } from './cache.ts';
 import { columns, durationText, printable, printJson } from './print.ts';
+import { addVerbCommands } from './verbs.ts';
 
 export function addQueueCommands(root: Command): void {
   withMta(root.command('why <ID>'))
     .description('why a message, or one of its recipients, is still here')
     .addHelpText('after', '\nExample:\n  postilion why 1hzk3v8q2m0')
     .action(why);
-  const queue = root.command('queue').description('look at the mail that waits');
+  const queue = root.command('queue').description('look at the mail that waits, and act on it');
   withMta(queue.command('list'))
     .description('recipients that wait, oldest message first')
     .option('--domain <DOMAIN>', 'only those of this domain')
@@ -23,6 +24,7 @@ export function addQueueCommands(root: Command): void {
     .description('how much waits')
     .addHelpText('after', '\nExample:\n  postilion queue counts --json')
     .action(counts);
+  addVerbCommands(root, queue, withMta);
 }
 
 const withMta = (command: Command): Command =>
@@ -46,7 +48,8 @@ function reasonText(recipient: WaitingRecipient): string {
     ['accepted', `${durationText((now - receivedAtMs) / 1000)} ago, ${attempts} attempts so far`],
     ['waits for', `${wait.on}: ${printable(wait.text)}`],
     ['since', `${durationText((now - wait.sinceMs) / 1000)} ago`],
-    ['next', nextText(wait.untilMs, now)],
+    ['until', nextText(wait.untilMs, now)],
+    ['changed by', printable(recipient.change)],
   ]);
 }
 

@@ -1,4 +1,5 @@
 /** A small internet and an mta in one process, on a clock that runs faster than the sockets do. */
+import Fastify from 'fastify';
 import {
   type Authority,
   type AuthorityRecord,
@@ -57,6 +58,10 @@ export interface World {
   readonly accepted: (SinkMessage & { readonly host: string })[];
   /** @returns ids of the messages, in order; content is a line unless given */
   send(letters: readonly Mailing[]): Promise<string[]>;
+  /** By the HTTP API; other fields are its own. @returns the id of the message */
+  inject(
+    message: { readonly to: readonly string[] } & Readonly<Record<string, unknown>>,
+  ): Promise<string>;
   why(id: string): Promise<readonly WaitingRecipient[]>;
   /** Waits until nothing is queued. */
   drained(): Promise<void>;
@@ -122,6 +127,7 @@ export async function createWorld(options: WorldOptions, cleanup: Cleanup): Prom
       sinks,
       accepted,
       send: (mailings) => send(mta, mailings),
+      inject: (message) => injectOver(mta, message),
       why: (id) => mta.why(parseId(id)!),
       drained: () => waitFor(async () => (await mta.status()).messages === 0, 'an empty spool'),
       async restart() {
@@ -155,6 +161,16 @@ function zonesOf(
     zones.set(name, [{ name, ttlSeconds, type: 'A', address }]);
   }
   return zones;
+}
+
+async function injectOver(mta: RunningMta, message: object): Promise<string> {
+  const server = Fastify();
+  await server.register(mta.injection);
+  const payload = { from: 'sender@sender.example', text: 'hello', ...message };
+  const answer = await server.inject({ method: 'POST', url: '/v1/messages', payload });
+  await server.close();
+  if (answer.statusCode !== 200) throw new Error(answer.body);
+  return answer.json<{ id: string }>().id;
 }
 
 async function send(mta: RunningMta, mailings: readonly Mailing[]): Promise<string[]> {

@@ -31,6 +31,7 @@ export const WAITING: WaitingRecipient = {
   receivedAtMs: 1_700_000_000_000,
   attempts: 2,
   wait: { on: 'retry', text: `450 \x1b[31m${SCRIPT}`, sinceMs: 1_700_000_000_000, untilMs: null },
+  change: 'time',
 };
 
 export const CONTEXT: MtaAdminContext & ResolverAdminContext = {
@@ -138,6 +139,8 @@ export function fakeMta(): FakeMta {
       outcomes: { received: 1 },
       connections: 0,
       suspendedAtMs: null,
+      suspensions: [],
+      draining: false,
       dnsQueries: 4,
       sites: [],
       heldDomains: [],
@@ -148,6 +151,22 @@ export function fakeMta(): FakeMta {
       asked.push(request);
       return [WAITING];
     },
+    show: async () => ({ recipients: [WAITING], header: 'Subject: s\r\n' }),
+    async operate(verb, selection, { dryRun, note }) {
+      verbs.push(`${verb} ${JSON.stringify(selection)} ${dryRun} ${note}`);
+      return {
+        verb,
+        dryRun,
+        matched: 1,
+        busy: 0,
+        done: dryRun ? 0 : 1,
+        more: false,
+        ids: [WAITING.id],
+      };
+    },
+    suspendScope: (scope, name) => void verbs.push(`suspend ${scope} ${name}`),
+    resumeScope: (scope, name) => void verbs.push(`resume ${scope} ${name}`),
+    drain: () => void verbs.push('drain'),
     suspend: () => void verbs.push('suspend'),
     resume: () => void verbs.push('resume'),
     stop: async () => undefined,

@@ -1,0 +1,178 @@
+/**
+ * The verbs of operators on mail that waits: hold, release, retry, bounce, delete; on one message, one
+ * recipient, or all of a domain, tenant or campaign.
+ *
+ * Invariants
+ * - What is in hand (leased) is left alone and counted as busy: its outcome is on its way.
+ * - A verb has been recorded by the spool when its report says so.
+ * - A dry run changes nothing, and matches what the run would.
+ */
+import type { Clock } from '../runtime/clock.ts';
+import { formatRecipientId, type MessageId } from './envelope.ts';
+import type { MessageVerb, Selection, VerbReport } from './running.ts';
+import type { LeasedMessage, QueuedRecipient, Spool, WaitReason } from './spool/spool.ts';
+
+/** Recipients that one call may touch; a larger queue takes several. */
+export const MATCHED_MAX = 100_000;
+const PAGE = 1_000;
+/** Of a header shown. */
+const HEADER_OCTETS_MAX = 65_536;
+/** Ids named in a report. */
+const NAMED_MAX = 100;
+/** A due instant that never comes: mail expires long before. */
+export const NEVER_MS = Date.UTC(9999, 0, 1);
+
+/** What a verb needs of the planner. Each resolves when the spool has it. */
+export interface Dispatcher {
+  reschedule(
+    leased: LeasedMessage,
+    next: (recipient: LeasedMessage['recipients'][number]) => {
+      readonly dueMs: number;
+      readonly reason: WaitReason;
+    },
+  ): Promise<void>;
+  /** @param tell the sender gets a notice, where one may be sent */
+  giveUp(leased: LeasedMessage, text: string, tell: boolean): Promise<void>;
+  /** Whatever was learned to hold the domain up is forgotten, and its due mail looked for. */
+  hurry(domain: string): void;
+}
+
+export interface OperatorDeps {
+  readonly spool: Spool;
+  readonly dispatcher: Dispatcher;
+  readonly clock: Clock;
+}
+
+export class Operator {
+  readonly #deps: OperatorDeps;
+
+  constructor(deps: OperatorDeps) {
+    this.#deps = deps;
+  }
+
+  /** @param note the operator's own words, quoted in `why` and in a bounce */
+  async act(
+    verb: MessageVerb,
+    selection: Selection,
+    { dryRun, note }: { readonly dryRun: boolean; readonly note: string },
+  ): Promise<VerbReport> {
+    const found: QueuedRecipient[] = [];
+    let busy = 0;
+    let more = false;
+    for await (const recipient of this.#select(selection)) {
+      if (!matches(verb, recipient, selection)) continue;
+      if (found.length === MATCHED_MAX) {
+        more = true;
+        break;
+      }
+      if (recipient.leased) busy += 1;
+      else found.push(recipient);
+    }
+    let done = 0;
+    if (!dryRun) {
+      for (const [message, recipients] of Map.groupBy(found, ({ message: id }) => id)) {
+        done += await this.#perform(verb, message, recipients, note);
+      }
+    }
+    const ids = found.slice(0, NAMED_MAX).map(formatRecipientId);
+    return { verb, dryRun, matched: found.length + busy, busy, done, more, ids };
+  }
+
+  /** Takes up again what was set aside for a campaign that goes on; in the background of a long queue. */
+  async takeUp(campaign: string): Promise<void> {
+    for await (const { message, index, reason, ...recipient } of this.#select({ campaign })) {
+      if (recipient.campaign !== campaign || reason.code !== 'suspended') continue;
+      const leased = await this.#deps.spool.leaseMessage({ message, index });
+      if (leased === null) continue;
+      const nowMs = this.#deps.clock.wallMs();
+      const resumed = { code: 'new', text: 'released', sinceMs: nowMs };
+      await this.#deps.dispatcher.reschedule(leased, () => ({ dueMs: nowMs, reason: resumed }));
+    }
+  }
+
+  /** A message as it waits, with its header where it can be had. */
+  async header(message: MessageId): Promise<string | null> {
+    const leased = await this.#deps.spool.leaseMessage({ message, index: null });
+    if (leased === null) return null;
+    await this.#deps.spool.settle(
+      leased.recipients.map(({ index }) => ({ key: { message, index }, kind: 'released' })),
+      [],
+    );
+    // A lease of the planner may have passed these by.
+    for (const { domain } of leased.recipients) this.#deps.dispatcher.hurry(domain);
+    const octets = Buffer.from(leased.content).subarray(0, HEADER_OCTETS_MAX);
+    const end = octets.indexOf('\r\n\r\n');
+    return octets.toString('utf8', 0, end === -1 ? octets.length : end + 2);
+  }
+
+  async *#select(selection: Selection): AsyncGenerator<QueuedRecipient> {
+    const { spool } = this.#deps;
+    if ('ids' in selection) {
+      for (const { message, index } of selection.ids) {
+        for (const recipient of await spool.inspect(message)) {
+          if (index === null || recipient.index === index) yield recipient;
+        }
+      }
+      return;
+    }
+    const domain = selection.domain ?? null;
+    for (let after: { message: MessageId; index: number } | null = null; ; ) {
+      const page: readonly QueuedRecipient[] = await spool.list({ domain, after, limit: PAGE });
+      yield* page;
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE) return;
+      after = { message: last.message, index: last.index };
+    }
+  }
+
+  /** @returns recipients done; those that were leased meanwhile are not */
+  async #perform(
+    verb: MessageVerb,
+    message: MessageId,
+    recipients: readonly QueuedRecipient[],
+    note: string,
+  ): Promise<number> {
+    const { spool, dispatcher, clock } = this.#deps;
+    let done = 0;
+    for (const { index } of recipients) {
+      const leased = await spool.leaseMessage({ message, index });
+      if (leased === null) continue;
+      const nowMs = clock.wallMs();
+      if (verb === 'hold') {
+        const text = `held by an operator${note === '' ? '' : `: ${note}`}`;
+        const reason = { code: 'held', text, sinceMs: nowMs };
+        await dispatcher.reschedule(leased, () => ({ dueMs: NEVER_MS, reason }));
+      } else if (verb === 'release' || verb === 'retry') {
+        for (const { domain } of leased.recipients) dispatcher.hurry(domain);
+        await dispatcher.reschedule(leased, ({ reason }) => ({
+          dueMs: nowMs,
+          reason: isOperators(reason) ? { code: 'new', text: 'released', sinceMs: nowMs } : reason,
+        }));
+      } else {
+        const what = verb === 'bounce' ? 'returned' : 'deleted';
+        const text = `${what} by an operator${note === '' ? '' : `: ${note}`}`;
+        await dispatcher.giveUp(leased, text, verb === 'bounce');
+      }
+      done += leased.recipients.length;
+    }
+    return done;
+  }
+}
+
+/** Reasons that an operator gave, and that only an operator ends. */
+export const isOperators = ({ code }: WaitReason): boolean =>
+  code === 'held' || code === 'suspended';
+
+function matches(verb: MessageVerb, recipient: QueuedRecipient, selection: Selection): boolean {
+  if (verb === 'release' && recipient.reason.code !== 'held') return false;
+  if (verb === 'hold' && recipient.reason.code === 'held') return false;
+  // Mail that is held is not let go by trying all of a domain.
+  if (verb === 'retry' && !('ids' in selection) && isOperators(recipient.reason)) return false;
+  if ('ids' in selection) return true;
+  const { domain, tenant, campaign } = selection;
+  return (
+    (domain === undefined || recipient.domain === domain) &&
+    (tenant === undefined || recipient.tenant === tenant) &&
+    (campaign === undefined || recipient.campaign === campaign)
+  );
+}

@@ -1,0 +1,178 @@
+/** `queue hold|release|retry|bounce|delete`, `show`, `suspend`, `resume`, `drain`: what operators do to mail. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import {
+  MESSAGE_VERBS,
+  type MessageVerb,
+  type MtaStatus,
+  type ShownMessage,
+  SUSPENSION_SCOPES,
+  type SuspensionScope,
+  type VerbReport,
+} from '../../mta/running.ts';
+import { parseDuration } from '../../runtime/settings.ts';
+import type { DrainAnswer, SuspensionAnswer } from '../admin/verbs.ts';
+import { CommandFailed, EXIT } from '../exit.ts';
+import { type AskFlags, ask } from './ask.ts';
+import { columns, durationText, printable, printJson } from './print.ts';
+
+const DOES: Readonly<Record<MessageVerb, string>> = {
+  hold: 'keep mail from being tried until it is released',
+  release: 'let mail go on that was held',
+  retry: 'try mail now',
+  bounce: 'return mail to its senders',
+  delete: 'drop mail without a notice',
+};
+const POLL_MS = 500;
+
+type WithMta = (command: Command) => Command;
+
+export function addVerbCommands(root: Command, queue: Command, withMta: WithMta): void {
+  for (const verb of MESSAGE_VERBS) {
+    withMta(queue.command(`${verb} [ID...]`))
+      .description(`${DOES[verb]}: messages, recipients, or all of what is named`)
+      .option('--domain <DOMAIN>', 'all that waits for this domain')
+      .option('--tenant <NAME>', 'all of this tenant')
+      .option('--campaign <NAME>', 'all of this campaign')
+      .option('--note <TEXT>', 'why; quoted in "why" and in bounces')
+      .option('--dry-run', 'only say what it is for')
+      .addHelpText('after', `\nExample:\n  postilion queue ${verb} --domain example.net --dry-run`)
+      .action((ids: readonly string[], flags: VerbFlags) => act(verb, ids, flags));
+  }
+  withMta(queue.command('show <ID>'))
+    .description('header and recipients of a message that waits')
+    .addHelpText('after', '\nExample:\n  postilion queue show 1hzk3v8q2m0')
+    .action(show);
+  for (const verb of ['suspend', 'resume'] as const) {
+    const command = root.command(`${verb} [NAME]`);
+    withMta(command)
+      .description(verb === 'suspend' ? 'deliver nothing of what is named' : 'deliver it again')
+      .addOption(new Option('--scope <SCOPE>', 'what NAME is').choices(SUSPENSION_SCOPES))
+      .option('--dry-run', 'only say what would be suspended')
+      .addHelpText('after', `\nExample:\n  postilion ${verb} --scope domain example.net`)
+      .action((name: string | undefined, flags: SuspendFlags) => toggle(verb, name, flags));
+  }
+  withMta(root.command('drain'))
+    .description('take no more mail, deliver what waits, and report what remains')
+    .option('--within <DURATION>', 'how long to wait for it', durationMs, 60_000)
+    .option('--dry-run', 'only say what waits')
+    .addHelpText('after', '\nExample:\n  postilion drain --within 10m')
+    .action(drain);
+}
+
+function durationMs(text: string): number {
+  const milliseconds = parseDuration(text);
+  if (milliseconds === null) throw new InvalidArgumentError('Write a duration such as "10m".');
+  return milliseconds;
+}
+
+interface VerbFlags extends AskFlags {
+  readonly domain?: string;
+  readonly tenant?: string;
+  readonly campaign?: string;
+  readonly note?: string;
+  readonly dryRun?: boolean;
+}
+
+async function act(verb: MessageVerb, ids: readonly string[], flags: VerbFlags): Promise<void> {
+  const { domain, tenant, campaign, note, dryRun = false } = flags;
+  const body = {
+    ...(ids.length === 0 ? {} : { ids }),
+    domain,
+    tenant,
+    campaign,
+    note,
+    dry_run: dryRun,
+  };
+  const path = `/v1/queue/${verb}`;
+  const report = await ask<VerbReport>({ program: 'mta', path, body }, flags);
+  if (flags.json === true) printJson(report);
+  else process.stdout.write(reportText(report));
+  if (report.matched === 0) process.exitCode = EXIT.failed;
+}
+
+function reportText({ verb, dryRun, matched, busy, done, more, ids }: VerbReport): string {
+  const rows = [
+    [dryRun ? `would ${verb}` : verb, `${dryRun ? matched - busy : done} recipients`],
+    ['in hand', `${busy}, left alone`],
+  ];
+  if (more) rows.push(['more', 'call again for the rest']);
+  return columns(rows) + ids.map((id) => `${id}\n`).join('');
+}
+
+async function show(id: string, flags: AskFlags): Promise<void> {
+  const path = `/v1/messages/${encodeURIComponent(id)}/header`;
+  const shown = await ask<ShownMessage>({ program: 'mta', path }, flags);
+  if (flags.json === true) {
+    printJson(shown);
+    return;
+  }
+  const header = (shown.header ?? 'All of it is in hand.\n').split(/\r?\n/).map(printable);
+  const now = Date.now();
+  const rows = shown.recipients.map(({ id: own, address, receivedAtMs, wait }) => [
+    own,
+    printable(address),
+    durationText((now - receivedAtMs) / 1000),
+    printable(wait.text),
+  ]);
+  process.stdout.write(`${header.join('\n')}\n${columns(rows)}`);
+}
+
+interface SuspendFlags extends AskFlags {
+  readonly scope?: SuspensionScope;
+  readonly dryRun?: boolean;
+}
+
+/** Without a name: all delivery. */
+async function toggle(
+  verb: 'suspend' | 'resume',
+  name: string | undefined,
+  flags: SuspendFlags,
+): Promise<void> {
+  const { scope, dryRun = false } = flags;
+  if ((name === undefined) !== (scope === undefined)) {
+    throw new CommandFailed(EXIT.usage, 'give NAME and --scope together, or neither for all mail');
+  }
+  if (name === undefined) {
+    const answer = dryRun
+      ? { suspended: verb === 'suspend', dryRun }
+      : await ask<object>({ program: 'mta', path: `/v1/delivery/${verb}`, body: {} }, flags);
+    if (flags.json === true) printJson(answer);
+    else process.stdout.write(`${dryRun ? 'would ' : ''}${verb} all delivery\n`);
+    return;
+  }
+  const body = { scope, name, dry_run: dryRun };
+  const path = `/v1/suspensions/${verb}`;
+  const answer = await ask<SuspensionAnswer>({ program: 'mta', path, body }, flags);
+  if (flags.json === true) printJson(answer);
+  else {
+    const rows = answer.suspensions.map((one) => [one.scope, printable(one.name)]);
+    process.stdout.write(rows.length === 0 ? 'Nothing is suspended.\n' : columns(rows));
+  }
+}
+
+interface DrainFlags extends AskFlags {
+  readonly within: number;
+  readonly dryRun?: boolean;
+}
+
+/** Exits with EXIT.failed when something remains. */
+async function drain({ within, dryRun = false, ...flags }: DrainFlags): Promise<void> {
+  const body = { dry_run: dryRun };
+  const asked = await ask<DrainAnswer>({ program: 'mta', path: '/v1/drain', body }, flags);
+  const deadlineMs = Date.now() + (dryRun ? 0 : within);
+  let left: Pick<MtaStatus, 'messages' | 'queued' | 'leased'> = asked;
+  while (left.messages > 0 && Date.now() < deadlineMs) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    left = await ask<MtaStatus>({ program: 'mta', path: '/v1/status' }, flags);
+  }
+  const { messages, queued, leased } = left;
+  const answer = { dryRun, messages, queued, leased };
+  if (flags.json === true) printJson(answer);
+  else if (messages === 0) process.stdout.write('Nothing remains.\n');
+  else {
+    process.stdout.write(
+      `${messages} messages remain: ${queued} recipients queued, ${leased} in delivery. See them with: postilion queue list\n`,
+    );
+  }
+  if (messages > 0 && !dryRun) process.exitCode = EXIT.failed;
+}
