@@ -115,8 +115,7 @@ export class Attendants implements RefreshOwner {
     const nowMs = this.#deps.clock.monotonicMs();
     const { key, question, startedAtMs } = flight;
     this.ledger.countExchange(key, question.packetsSent, entry.upstream, nowMs - startedAtMs);
-    if (entry.kind === 'failure') this.recovery.onFailed(key, 'refused', flight.waiters.length > 0);
-    else this.recovery.onAnswered(key);
+    this.recovery.onAnswered(key);
     this.guard.onAdmitted(key, entry, nowMs);
     this.bundles.onAdmitted(key, entry, previous, nowMs);
     this.onFlightEnd(flight);

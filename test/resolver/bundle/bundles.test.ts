@@ -69,6 +69,14 @@ test('on: TLSA only where the MX is authentic', async () => {
   ]);
 });
 
+test('on: a domain without MX is its own exchange', async () => {
+  await start({ bundles: 'on', ipv6: false });
+  upstream.behaviour = zoneBehaviour(['plain.example. 300 A 192.0.2.9']);
+  await ask('plain.example', TYPE.MX);
+  await upstream.arrival(4);
+  expect(asked()[1]).toBe('plain.example. A');
+});
+
 test('ipv6 = false: AAAA is answered here, and never fetched', async () => {
   await start({ bundles: 'on', ipv6: false });
   await ask('a.example', TYPE.MX);

@@ -213,10 +213,13 @@ describe('two upstreams', () => {
     expect([first.asked.length, second.asked.length]).toEqual([1, 1]);
   });
 
-  test('NXDOMAIN is an answer', async () => {
+  test.each([
+    ['NXDOMAIN', RCODE.NXDOMAIN],
+    ['YXDOMAIN', RCODE.YXDOMAIN],
+  ])('%s is an answer', async (name, rcode) => {
     await start(2);
-    first.behaviour = refuses(RCODE.NXDOMAIN);
-    expect((await ask()).rcode).toBe('NXDOMAIN');
+    first.behaviour = refuses(rcode);
+    expect((await ask()).rcode).toBe(name);
     expect(second.asked.length).toBe(0);
   });
 });

@@ -6,11 +6,25 @@ import {
   QueryVerdict,
   QueryView,
   RecordCursor,
+  readTtlSeconds,
   repeatsQuestion,
   udpLimitOctets,
+  writeUint32,
 } from '../../../resolver/wire/message.ts';
 import { nameToText, WireFault } from '../../../resolver/wire/names.ts';
 import { oracle } from '../../support/oracle.ts';
+
+test.each([
+  [0, 0],
+  [1, 1],
+  [0x7fff_ffff, 0x7fff_ffff],
+  [0x8000_0000, 0],
+  [0xffff_ffff, 0],
+])('a TTL of %d counts as %d', (ttl, seconds) => {
+  const wire = new Uint8Array(5);
+  writeUint32(wire, 1, ttl);
+  expect(readTtlSeconds(wire, 1)).toBe(seconds);
+});
 
 const octets = (...values: number[]): Uint8Array => Uint8Array.from(values);
 
