@@ -22,6 +22,8 @@ const LATENCY_PER_SECOND = 10_000;
 const LATENCY_SECONDS = 1;
 /** So that no contestant meets more misses at once than it can hold. */
 const WARM_OUTSTANDING = 100;
+/** A million misses take 20 s on a machine that does nothing else. */
+const WARM_FILL_SECONDS_MAX = 180;
 const WARM_SECONDS = 2;
 /** Its questions are those of no round that counts. */
 const WARM_ROUND = 1_000;
@@ -86,6 +88,8 @@ export async function tournamentMain(tournament: Tournament): Promise<void> {
     }
     return contestant;
   });
+  // Children are ended when we exit, but a signal ends us without that.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
   const { rounds, seconds } = values;
   const rows = await play(
     { ...tournament, rounds: Number(rounds), seconds: Number(seconds) },
@@ -142,7 +146,13 @@ async function playLoad(
     if (name === 'echo') continue;
     // Twice, for those that keep what was asked for twice, and for what was lost.
     for (let pass = 1; pass <= 2; pass += 1) {
-      await runDnsperf({ server, file, passes: 1, outstandingMax: WARM_OUTSTANDING });
+      await runDnsperf({
+        server,
+        file,
+        passes: 1,
+        seconds: WARM_FILL_SECONDS_MAX,
+        outstandingMax: WARM_OUTSTANDING,
+      });
     }
   }
   const measured = new Map<string, Measured[]>();
