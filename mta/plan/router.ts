@@ -175,7 +175,9 @@ export class Router {
     const own = siteOf({ ranks: requirements.ranks, port, tls, dane, source: '' });
     const first = await this.itinerary(own).next();
     if (first.kind === 'undeliverable' || first.kind === 'trouble') return first;
-    const site = tls === 'verify' || dane ? own : this.#rolledUp(own);
+    // Only MX names are a provider's; a domain's own name stays its own.
+    const asIs = tls === 'verify' || dane || origin !== 'mx';
+    const site = asIs ? own : this.#rolledUp(own);
     const route = { domain, site, origin, authenticated };
     return { kind: 'route', route, freshUntilMs, stale: false };
   }
