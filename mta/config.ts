@@ -8,6 +8,7 @@ import { domainName, selectorName } from './sign/names.ts';
 export const KEY_DIGEST = /^sha256:[0-9a-f]{64}$/;
 export const MTA_SMTP_PORT = 2525;
 export const MTA_HTTP_PORT = 8025;
+const MTA_SOCKETMAP_PORT = 8027;
 const RESOLVER_PORT = 5335;
 
 /** Seconds to days, with the first retries soon enough for greylisting (RFC 5321 §4.5.4.1 asks for 30 min after that). */
@@ -110,6 +111,13 @@ export const mtaSchema = z
     http: endpoint(MTA_HTTP_PORT)
       .prefault(`127.0.0.1:${MTA_HTTP_PORT}`)
       .describe('HTTP: injection API, /metrics, /healthz, /readyz, dashboard.'),
+    socketmap: z
+      .literal('')
+      .or(endpoint(MTA_SOCKETMAP_PORT))
+      .default('')
+      .describe(
+        'Where Postfix may look up its transport_maps ("socketmap:inet:127.0.0.1:8027:route"), so that domains with the same MX hosts share a queue and connections; "" is nowhere. Clients must be in `allow`.',
+      ),
     spool: z.string().min(1).default('./spool').describe('Folder of the queue.'),
     dns: endpoint(RESOLVER_PORT)
       .prefault(`127.0.0.1:${RESOLVER_PORT}`)

@@ -5,6 +5,7 @@ import { networkInterfaces, hostname as systemHostname } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import type { Log } from '../runtime/log.ts';
+import type { Endpoint } from '../runtime/settings.ts';
 import type { MtaConfig } from './config.ts';
 import { Suspensions } from './delivery/suspensions.ts';
 import { Delivery } from './delivery.ts';
@@ -21,9 +22,12 @@ import type { Family } from './plan/hosts.ts';
 import { ownEndpoints } from './plan/own.ts';
 import { Router } from './plan/router.ts';
 import { communityProviders, Shaping } from './plan/shaping.ts';
+import { SocketmapDoor } from './plan/socketmap.ts';
 import { StsPolicies } from './plan/sts.ts';
 import { createStsClient } from './plan/sts-fetch.ts';
 import { StsFile } from './plan/sts-store.ts';
+import { survey } from './plan/survey.ts';
+import { TransportMap } from './plan/transport-map.ts';
 import { remedyOf } from './remedies.ts';
 import { DsnWriter } from './report/dsn.ts';
 import { Events } from './report/events.ts';
@@ -65,11 +69,13 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   const sessions = newCounters();
   const eventSink = await openEvents(config.events, log);
   const suspensions = new Suspensions(join(config.spool, SUSPENSIONS_FILE));
+  const shaping = new Shaping(config, config.shaping.community ? communityProviders() : {});
+  const router = makeRouter(config, deps, { dns, shaping, sts });
   const delivery = makeDelivery(config, deps, {
     spool,
-    dns,
+    router,
+    shaping,
     signer,
-    sts,
     sessions,
     eventSink,
     suspensions,
@@ -82,6 +88,13 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     log,
   });
   const door = new SmtpDoor(intake, intakeContext);
+  const transport = new TransportMap({ router, clock, own: interfaceAddresses() });
+  const maps = new SocketmapDoor({
+    maps: { route: (key) => transport.lookUp(key) },
+    allow: config.allow,
+    clock,
+    log,
+  });
   try {
     return await open();
   } catch (error) {
@@ -104,11 +117,13 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   async function open(): Promise<RunningMta> {
     const startedAtMs = clock.wallMs();
     const endpoints = await door.listen(config.smtp);
+    const socketmap = await openSocketmap();
     delivery.start();
     measurePressure();
     let stopped: Promise<void> | null = null;
     return {
       endpoints,
+      socketmap,
       metrics: mtaMetrics({
         delivery: delivery.counters,
         sessions,
@@ -131,6 +146,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
           .map(explained);
       },
       queue: async (request) => (await spool.list(request)).map(explained),
+      route: (domain) => survey(router, domain, () => clock.monotonicMs()),
       suspend: () => delivery.suspend(),
       resume: () => delivery.resume(),
       async show(message) {
@@ -152,6 +168,17 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
 
   function logFailure(error: unknown): void {
     log.error({ error }, 'mail of a resumed campaign was not taken up; resume it again');
+  }
+
+  /** @throws the system's error when its address cannot be bound; then nothing stays bound */
+  async function openSocketmap(): Promise<Endpoint | null> {
+    if (config.socketmap === '') return null;
+    try {
+      return await maps.listen(config.socketmap);
+    } catch (error) {
+      await door.stop(0);
+      throw error;
+    }
   }
 
   /** Tells intake how much waits, for as long as we run. */
@@ -197,6 +224,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   }
 
   async function stop(): Promise<void> {
+    maps.stop();
     await Promise.all([door.stop(config.drain), delivery.stop(config.drain)]);
     dns.close();
     await sts?.close();
@@ -208,32 +236,41 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
 
 interface Parts {
   readonly spool: Spool;
-  readonly dns: DnsClient;
+  readonly router: Router;
+  readonly shaping: Shaping;
   readonly signer: Signer;
-  readonly sts: Sts | null;
   readonly sessions: ConnectionCounters;
   readonly eventSink: WriteStream | null;
   readonly suspensions: Suspensions;
 }
 
-function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery {
-  const { spool, dns, signer, sts, sessions, eventSink, suspensions } = parts;
-  const { clock, log, random } = deps;
-  const { hostname, delivery } = config;
-  const shaping = new Shaping(config, config.shaping.community ? communityProviders() : {});
-  const router = new Router({
+interface RouterNeeds {
+  readonly dns: DnsClient;
+  readonly shaping: Shaping;
+  readonly sts: Sts | null;
+}
+
+function makeRouter(config: MtaConfig, deps: MtaDeps, { dns, shaping, sts }: RouterNeeds): Router {
+  const { hostname, smtp, delivery } = config;
+  return new Router({
     dns,
-    clock,
-    random,
+    clock: deps.clock,
+    random: deps.random,
     port: delivery.port,
     tls: delivery.tls,
     tlsOf: (domain, ranks) => shaping.tlsOf(domain, ranks),
     dane: delivery.dane,
     ...(sts === null ? {} : { findPolicy: (domain) => sts.policies.find(domain) }),
     hostname,
-    own: ownEndpoints(config.smtp, interfaceAddresses()),
+    own: ownEndpoints(smtp, interfaceAddresses()),
     families: usableFamilies(),
   });
+}
+
+function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery {
+  const { spool, router, shaping, signer, sessions, eventSink, suspensions } = parts;
+  const { clock, log, random } = deps;
+  const { hostname, delivery } = config;
   const dsn = new DsnWriter({
     hostname,
     clock,

@@ -9,6 +9,9 @@ import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import type { Endpoint } from '../runtime/settings.ts';
 import type { RecipientKey } from './envelope.ts';
+import type { RouteSurvey } from './plan/survey.ts';
+
+export type { RouteSurvey, SurveyedHost } from './plan/survey.ts';
 
 export interface MtaDeps {
   readonly clock: Clock;
@@ -145,6 +148,8 @@ export interface QueueRequest {
 export interface RunningMta {
   /** SMTP addresses bound; a configured port 0 shows the one the system chose. */
   readonly endpoints: readonly Endpoint[];
+  /** Where Postfix may look up transports, or null. */
+  readonly socketmap: Endpoint | null;
   /** Series `postilion_mta_*`; counters are collected when it is read. */
   readonly metrics: Registry;
   /** The injection API, to be registered at the root of the sidecar's server. */
@@ -158,6 +163,12 @@ export interface RunningMta {
     readonly index: number | null;
   }): Promise<readonly WaitingRecipient[]>;
   queue(request: QueueRequest): Promise<readonly WaitingRecipient[]>;
+  /**
+   * Where mail for a domain goes, asking DNS if need be.
+   *
+   * @param domain A-labels in lower case without final dot, or an address literal
+   */
+  route(domain: string): Promise<RouteSurvey>;
   /** Holds back all mail; transactions under way go on. Idempotent, as is resume(). */
   suspend(): void;
   show(message: number): Promise<ShownMessage>;

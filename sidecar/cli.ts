@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { addCacheCommands } from './commands/cache.ts';
 import { addCheckCommand } from './commands/check.ts';
 import { addQueueCommands } from './commands/queue.ts';
+import { addRouteCommand } from './commands/route.ts';
 import { addRunCommands } from './commands/run.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { ConfigInvalid } from './config/problems.ts';
@@ -28,6 +29,7 @@ addCheckCommand(root);
 addStatusCommand(root);
 addCacheCommands(root);
 addQueueCommands(root);
+addRouteCommand(root);
 for (const command of root.commands) command.copyInheritedSettings(root);
 
 try {

@@ -134,6 +134,11 @@ export class Router {
     });
   }
 
+  /** @param host of a site's ranks; never rejects */
+  addressesOf(host: string): HostResult | Promise<HostResult> {
+    return this.#find(host);
+  }
+
   #nowMs(): number {
     return this.#parts.clock.monotonicMs();
   }

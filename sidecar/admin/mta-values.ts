@@ -17,5 +17,5 @@ export const idSchema = z
 
 /** A name or an address literal, as recipients are routed by. */
 export const mailDomainSchema = z
-  .union([domainSchema, z.string().regex(/^\[[0-9a-f.:]+\]$/i)], 'not a domain')
+  .union([domainSchema, z.string().regex(/^\[(?:ipv6:)?[0-9a-f.:]+\]$/i)], 'not a domain')
   .transform((text) => text.toLowerCase().replace(/\.$/, ''));

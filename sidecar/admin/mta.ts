@@ -15,6 +15,8 @@ const RESOLVER_TIMEOUT_MS = 1_000;
 
 const whySchema = z.strictObject({ id: idSchema });
 
+const routeSchema = z.strictObject({ domain: mailDomainSchema });
+
 const queueSchema = z.strictObject({
   domain: mailDomainSchema.optional(),
   after: idSchema.optional(),
@@ -66,6 +68,9 @@ function addMailRoutes(scope: FastifyInstance, mta: RunningMta): void {
       limit,
     });
     return { recipients, next: recipients.length < limit ? null : recipients.at(-1)!.id };
+  });
+  scope.get('/v1/route/:domain', ({ params }) => {
+    return mta.route(validated(routeSchema, params).domain);
   });
   scope.post('/v1/delivery/suspend', async () => {
     mta.suspend();

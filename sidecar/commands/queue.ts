@@ -27,7 +27,8 @@ export function addQueueCommands(root: Command): void {
   addVerbCommands(root, queue, withMta);
 }
 
-const withMta = (command: Command): Command =>
+/** Flags of a command that asks the mta. */
+export const withMta = (command: Command): Command =>
   command
     .option('--config <FILE>', 'TOML file that names the address')
     .option('--http <ADDRESS:PORT>', "the mta's HTTP address")

@@ -58,6 +58,7 @@ function listeners(config: Config, role: Role): readonly Listener[] {
       path: ['mta', 'http'],
       endpoint: mta.http,
     });
+    if (mta.socketmap !== '') all.push({ path: ['mta', 'socketmap'], endpoint: mta.socketmap });
   }
   return all;
 }

@@ -47,6 +47,7 @@ describe('help', () => {
       'cache',
       'why',
       'queue',
+      'route',
     ]) {
       expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
     }
@@ -165,6 +166,24 @@ describe('asking what runs', () => {
     expect([code, stdout.includes(WAITING.id)]).toEqual([0, true]);
     expect(stdout).not.toContain('\x1b');
     expect(stdout).toContain('450 ·[31m');
+  });
+
+  test('route: hosts by rank, and why one is of no use', async () => {
+    const { code, stdout } = await postilion('route', 'Example.org', '--http', http);
+    expect([code, stdout.split('\n')]).toEqual([
+      0,
+      [
+        'example.org  route: mail goes to the MX hosts',
+        '  rank 1     mx1.example.net  192.0.2.1, 2001:db8::1',
+        '  rank 2     mx2.example.net  looking up mx2.example.net: SERVFAIL',
+        '  site       mx1.example.net+1~k3f9, port 25',
+        '  id         1:25:opportunistic::mx1.example.net/mx2.example.net',
+        '  TLS        opportunistic',
+        '  DNS        DNSSEC vouches for the MX',
+        '  known for  1m 30s',
+        '',
+      ],
+    ]);
   });
 
   test('why: one that is not there', async () => {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { formatMessageId } from '../../../mta/envelope.ts';
 import { createMtaAdmin } from '../../../sidecar/admin/mta.ts';
-import { CONTEXT, fakeMta, WAITING } from '../support/programs.ts';
+import { CONTEXT, fakeMta, SCRIPT, SURVEY, WAITING } from '../support/programs.ts';
 
 const server = () => createMtaAdmin(fakeMta(), CONTEXT);
 const KNOWN = formatMessageId(1_234_567_890);
@@ -41,6 +41,20 @@ test.each(['?limit=0', '?limit=1001', '?domain=a%20b', '?after=1', '?x=1'])(
     expect((await server().inject({ url: `/v1/queue${query}` })).statusCode).toBe(400);
   },
 );
+
+test.each([
+  ['Example.ORG.', 'example.org'],
+  ['[192.0.2.1]', '[192.0.2.1]'],
+  ['[IPv6:2001:DB8::1]', '[ipv6:2001:db8::1]'],
+])('the route of %s is that of %s', async (written, domain) => {
+  const response = await server().inject({ url: `/v1/route/${encodeURIComponent(written)}` });
+  expect([response.statusCode, response.json()]).toEqual([200, { ...SURVEY, domain }]);
+});
+
+test.each(['a b', SCRIPT, '../status', 'a@b'])('the route of %j is refused', async (written) => {
+  const response = await server().inject({ url: `/v1/route/${encodeURIComponent(written)}` });
+  expect(response.statusCode).toBe(400);
+});
 
 test('delivery is suspended and resumed', async () => {
   const mta = fakeMta();

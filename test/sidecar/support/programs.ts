@@ -1,6 +1,11 @@
 /** Programs that only remember what they were asked, for tests of what stands in front of them. */
 import { Counter, Registry } from 'prom-client';
-import type { QueueRequest, RunningMta, WaitingRecipient } from '../../../mta/running.ts';
+import type {
+  QueueRequest,
+  RouteSurvey,
+  RunningMta,
+  WaitingRecipient,
+} from '../../../mta/running.ts';
 import type { EventListener } from '../../../resolver/events.ts';
 import type { LedgerLine } from '../../../resolver/ledger.ts';
 import type { FlushScope, RunningResolver } from '../../../resolver/running.ts';
@@ -32,6 +37,28 @@ export const WAITING: WaitingRecipient = {
   attempts: 2,
   wait: { on: 'retry', text: `450 \x1b[31m${SCRIPT}`, sinceMs: 1_700_000_000_000, untilMs: null },
   change: 'time',
+};
+
+export const SURVEY: RouteSurvey = {
+  domain: 'example.org',
+  verdict: 'route',
+  text: 'mail goes to the MX hosts',
+  enhanced: null,
+  origin: 'mx',
+  authenticated: true,
+  stale: false,
+  freshForMs: 90_000,
+  site: {
+    id: '1:25:opportunistic::mx1.example.net/mx2.example.net',
+    alias: 'mx1.example.net+1~k3f9',
+    port: 25,
+    tls: 'opportunistic',
+    dane: false,
+  },
+  ranks: [
+    [{ host: 'mx1.example.net', addresses: ['192.0.2.1', '2001:db8::1'], trouble: null }],
+    [{ host: 'mx2.example.net', addresses: [], trouble: 'looking up mx2.example.net: SERVFAIL' }],
+  ],
 };
 
 export const CONTEXT: MtaAdminContext & ResolverAdminContext = {
@@ -123,6 +150,7 @@ export function fakeMta(): FakeMta {
     asked,
     verbs,
     endpoints: [{ address: '127.0.0.1', port: 2525 }],
+    socketmap: null,
     metrics: new Registry(),
     injection: async (server) => {
       server.setErrorHandler((_error, _request, reply) => reply.code(500).send({}));
@@ -167,6 +195,7 @@ export function fakeMta(): FakeMta {
     suspendScope: (scope, name) => void verbs.push(`suspend ${scope} ${name}`),
     resumeScope: (scope, name) => void verbs.push(`resume ${scope} ${name}`),
     drain: () => void verbs.push('drain'),
+    route: async (domain) => ({ ...SURVEY, domain }),
     suspend: () => void verbs.push('suspend'),
     resume: () => void verbs.push('resume'),
     stop: async () => undefined,
