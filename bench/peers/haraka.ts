@@ -3,7 +3,7 @@
  * next run finds it again. It reads /etc/resolv.conf, so it gets one of its own in a mount namespace.
  */
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,7 +32,9 @@ async function start(world: MailWorld): Promise<RunningContestant> {
   const folder = await scratchFolder('haraka');
   const at = (path: string): string => join(folder.path, path);
   const port = await freePort();
-  await Promise.all(['config', 'plugins', 'queue'].map((name) => mkdir(at(name))));
+  // Its own defaults, and over them what differs here.
+  await cp(join(home, 'node_modules/Haraka/config'), at('config'), { recursive: true });
+  await Promise.all(['plugins', 'queue'].map((name) => mkdir(at(name))));
   const files: Readonly<Record<string, string>> = {
     'config/smtp.ini': `listen=127.0.0.1:${port}\nnodes=0\n[headers]\n`,
     'config/plugins': 'bench\n',
