@@ -372,11 +372,14 @@ const interfaceAddresses = (): string[] =>
     (faces ?? []).map(({ address }) => address),
   );
 
-/** IPv4, and IPv6 where an interface has an address that reaches beyond its link. */
+/** Link-local (fe80::/10) and unique local (fc00::/7, RFC 4193): the internet is not reached from there. */
+const LOCAL_IPV6 = /^f(?:e[89ab]|[cd])/;
+
+/** IPv4, and IPv6 where an interface has an address that reaches the internet. */
 function usableFamilies(): readonly Family[] {
   const global = Object.values(networkInterfaces())
     .flat()
-    .some((face) => face?.family === 'IPv6' && !face.internal && !face.address.startsWith('fe80:'));
+    .some((face) => face?.family === 'IPv6' && !face.internal && !LOCAL_IPV6.test(face.address));
   return global ? [4, 6] : [4];
 }
 

@@ -3,7 +3,7 @@ import { Cleanup } from '../../test/support/cleanup.ts';
 import type { Contestant } from '../peers/contestant.ts';
 import { haraka } from '../peers/haraka.ts';
 import { postfixDefault, postfixDkim, postfixTuned } from '../peers/postfix.ts';
-import { postilion, postilionData } from '../peers/postilion.ts';
+import { postilion, postilionData, postilionDkim } from '../peers/postilion.ts';
 import { cpuSeconds } from './cpu.ts';
 import { startJsonChild } from './json-child.ts';
 import { type Load, runPhase, surround } from './mail-phase.ts';
@@ -11,10 +11,9 @@ import { interleave } from './rounds.ts';
 
 export const NODEMAILER = 'nodemailer';
 export const CONTESTANTS: ReadonlyMap<string, Contestant> = new Map(
-  [postilion, postilionData, postfixDefault, postfixTuned, postfixDkim, haraka].map((one) => [
-    one.name,
-    one,
-  ]),
+  [postilion, postilionData, postilionDkim, postfixDefault, postfixTuned, postfixDkim, haraka].map(
+    (one) => [one.name, one],
+  ),
 );
 
 export interface MailOptions extends Load {

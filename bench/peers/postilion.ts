@@ -1,24 +1,30 @@
 /** Our own mta as a contestant: one process, started as a user starts it, asking the authority directly. */
+import { generateKeyPairSync } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { scratchFolder } from '../../test/support/scratch.ts';
+import { REVERSE_PATH_DOMAIN } from '../load/mail-workload.ts';
 import { startPostilion } from '../load/postilion.ts';
 import type { Contestant, ContestantOptions, MailWorld, RunningContestant } from './contestant.ts';
 
 const DNS_PORT = 53;
+const RSA_BITS = 2048;
 
 async function start(
   world: MailWorld,
   { held, connections }: ContestantOptions,
-  mta: Readonly<Record<string, unknown>>,
+  signs: boolean,
 ): Promise<RunningContestant> {
   const folder = await scratchFolder('postilion-events');
+  const key = join(folder.path, 'key.pem');
+  if (signs) await writeFile(key, rsaKey());
   const postilion = await startPostilion({
     program: 'mta',
     upstream: { address: world.nameserver, port: DNS_PORT },
     mta: {
       // Postfix logs each delivery; so do we.
       events: join(folder.path, 'events.jsonl'),
-      ...mta,
+      ...(signs ? { dkim: [{ domain: REVERSE_PATH_DOMAIN, selector: 'bench', key }] } : {}),
       delivery: {
         port: world.remotePort,
         tls: 'require',
@@ -41,14 +47,33 @@ async function start(
   };
 }
 
-const contestant = (name: string, about: string, chunking: boolean): Contestant => ({
+function rsaKey(): string {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: RSA_BITS });
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
+const contestant = (
+  name: string,
+  about: string,
+  { chunking, signs }: { readonly chunking: boolean; readonly signs: boolean },
+): Contestant => ({
   name,
   about,
   holds: true,
   chunking,
   missing: async () => null,
-  start: (world, options) => start(world, options, {}),
+  start: (world, options) => start(world, options, signs),
 });
 
-export const postilion = contestant('postilion', 'hosts offer CHUNKING', true);
-export const postilionData = contestant('postilion-data', 'hosts without CHUNKING', false);
+export const postilion = contestant('postilion', 'hosts offer CHUNKING', {
+  chunking: true,
+  signs: false,
+});
+export const postilionData = contestant('postilion-data', 'hosts without CHUNKING', {
+  chunking: false,
+  signs: false,
+});
+export const postilionDkim = contestant('postilion-dkim', 'hosts offer CHUNKING, RSA-2048', {
+  chunking: true,
+  signs: true,
+});
