@@ -102,6 +102,12 @@ const dkimSchema = z.strictObject({
     .default('relaxed/relaxed'),
 });
 
+const webhookSchema = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }),
+  secret: z.string().min(16, 'has at least 16 characters'),
+  events: z.array(z.enum(['reception', 'delivery', 'deferral', 'bounce', 'expiry'])).optional(),
+});
+
 export const mtaSchema = z
   .strictObject({
     smtp: z
@@ -224,6 +230,33 @@ export const mtaSchema = z
       .default('')
       .describe(
         'File that gets one JSON line per reception, delivery, deferral, bounce and expiry; "" is none.',
+      ),
+    events_bytes: z
+      .int()
+      .min(0)
+      .default(104_857_600)
+      .describe('The file of events is rotated when it has grown to this; 0: never.'),
+    events_files: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(10)
+      .describe('Files of events kept: `events` itself, then `.1`, `.2`, … the oldest last.'),
+    webhooks: z
+      .record(
+        z.string().regex(/^[a-z0-9_-]{1,64}$/, 'is lower-case letters, digits, hyphens and _'),
+        webhookSchema,
+      )
+      .default({})
+      .describe(
+        'HTTP endpoints that get events as JSON arrays, such as [mta.webhooks.crm] with url, secret and, for some alone, events = ["bounce"]. Each request is signed with the secret, in order, and sent until it is answered 2xx.',
+      ),
+    webhook_bytes: z
+      .int()
+      .min(1_048_576)
+      .default(1_073_741_824)
+      .describe(
+        'Events kept on disk for one endpoint that is away; intake slows from four fifths of it on, and beyond it clients get 452 or 503, so that none is lost.',
       ),
     dkim: z
       .array(dkimSchema)

@@ -1,10 +1,8 @@
 /** Puts the mta together and brings it up: spool, router, delivery, then the doors. */
-import { once } from 'node:events';
-import { createWriteStream, readFileSync, type WriteStream } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { networkInterfaces, hostname as systemHostname } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
-import type { Log } from '../runtime/log.ts';
 import type { Endpoint } from '../runtime/settings.ts';
 import type { MtaConfig } from './config.ts';
 import { Suspensions } from './delivery/suspensions.ts';
@@ -31,6 +29,7 @@ import { TransportMap } from './plan/transport-map.ts';
 import { remedyOf } from './remedies.ts';
 import { DsnWriter } from './report/dsn.ts';
 import { Events } from './report/events.ts';
+import { EventOutlets } from './report/outlets.ts';
 import {
   type MtaDeps,
   type MtaStatus,
@@ -67,7 +66,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   const dns = new DnsClient({ server: config.dns, clock, random });
   const sts = config.delivery.mta_sts ? await openSts(config, { clock, log, dns }) : null;
   const sessions = newCounters();
-  const eventSink = await openEvents(config.events, log);
+  const outlets = await EventOutlets.open(config, { clock, log, random });
   const suspensions = new Suspensions(join(config.spool, SUSPENSIONS_FILE));
   const shaping = new Shaping(config, config.shaping.community ? communityProviders() : {});
   const router = makeRouter(config, deps, { dns, shaping, sts });
@@ -77,7 +76,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     shaping,
     signer,
     sessions,
-    eventSink,
+    outlets,
     suspensions,
   });
   const operator = new Operator({ spool, dispatcher: delivery.dispatcher, clock });
@@ -159,6 +158,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
         delivery.resumeScope(scope, name);
         if (scope === 'campaign') void operator.takeUp(name).catch(logFailure);
       },
+      reopenEvents: () => outlets.reopen(),
       drain() {
         intake.draining = true;
       },
@@ -186,6 +186,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     clock.after(PRESSURE_MS, () => {
       if (intake.draining) return;
       void counts(spool).then(({ queued, leased }) => intake.pressure.noteQueued(queued + leased));
+      intake.pressure.note('webhook_bytes', outlets.behindOctets / config.webhook_bytes);
       measurePressure();
     });
   }
@@ -204,7 +205,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
       dnsQueries: [...dns.counters().queries.values()].reduce((sum, count) => sum + count, 0),
       sites: delivery.sites().slice(0, STATUS_SITES_MAX),
       heldDomains: delivery.heldDomains(STATUS_SITES_MAX),
-      troubles: troubles(spool, delivery, signer),
+      troubles: [...troubles(spool, delivery, signer), ...outlets.troubles()],
     };
   }
 
@@ -230,7 +231,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     await sts?.close();
     await signer.close();
     await spool.close();
-    eventSink?.end();
+    await outlets.close();
   }
 }
 
@@ -240,7 +241,7 @@ interface Parts {
   readonly shaping: Shaping;
   readonly signer: Signer;
   readonly sessions: ConnectionCounters;
-  readonly eventSink: WriteStream | null;
+  readonly outlets: EventOutlets;
   readonly suspensions: Suspensions;
 }
 
@@ -268,7 +269,7 @@ function makeRouter(config: MtaConfig, deps: MtaDeps, { dns, shaping, sts }: Rou
 }
 
 function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery {
-  const { spool, router, shaping, signer, sessions, eventSink, suspensions } = parts;
+  const { spool, router, shaping, signer, sessions, outlets, suspensions } = parts;
   const { clock, log, random } = deps;
   const { hostname, delivery } = config;
   const dsn = new DsnWriter({
@@ -311,7 +312,7 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
     relayed: (leased, recipients, host) => dsn.relayed(leased, recipients, host),
     sign: (submission) => signer.sign(submission),
     suspensions,
-    events: new Events(eventSink, clock),
+    events: new Events(outlets.sink, clock),
     counters: newDeliveryCounters(),
     clock,
     random,
@@ -346,15 +347,6 @@ async function openSts(
 function domainOf(address: string): string | null {
   const mailbox = parseMailbox(address);
   return mailbox.fault === null ? mailbox.domain : null;
-}
-
-/** @throws the system's error when the file cannot be opened */
-async function openEvents(path: string, log: Log): Promise<WriteStream | null> {
-  if (path === '') return null;
-  const stream = createWriteStream(path, { flags: 'a', mode: 0o640 });
-  await once(stream, 'open');
-  stream.on('error', (error) => log.error({ path }, `events are not written: ${error.message}`));
-  return stream;
 }
 
 /** @returns null when intake offers no STARTTLS */

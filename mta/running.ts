@@ -180,6 +180,8 @@ export interface RunningMta {
   /** Holds back what is named, until it is taken back; kept across restarts. Both are idempotent. */
   suspendScope(scope: SuspensionScope, name: string): void;
   resumeScope(scope: SuspensionScope, name: string): void;
+  /** Goes on in a file of the configured name, as after it was moved away. */
+  reopenEvents(): void;
   /** Takes no more mail; delivery goes on, and status() tells what remains. Only a restart ends it. */
   drain(): void;
   resume(): void;

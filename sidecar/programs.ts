@@ -91,7 +91,8 @@ async function runMta(config: Config, log: Log): Promise<RunningProgram> {
   return {
     addresses: { dns: [], smtp: mta.endpoints.map(formatEndpoint), http },
     async reload() {
-      log.warn({}, 'the mta takes no configuration while it runs; restart it');
+      mta.reopenEvents();
+      log.warn({}, 'file of events reopened; the mta takes no configuration while it runs');
     },
     stop: () => stopBoth(mta, admin),
   };

@@ -17,6 +17,8 @@ export class Pressure {
   readonly #held: ByteBound;
   readonly #queueMax: number;
   #queued = 0;
+  /** Of other bounds, by name: how much of each is taken, 0 to 1 and beyond. */
+  readonly #others = new Map<string, number>();
 
   /** @param queueMax recipients that may wait in the spool */
   constructor(held: ByteBound, queueMax: number) {
@@ -34,14 +36,25 @@ export class Pressure {
     this.#queued += recipients;
   }
 
+  /** How much of some other bound is taken, as seen a moment ago. */
+  note(bound: string, share: number): void {
+    this.#others.set(bound, share);
+  }
+
   /** @returns the name of a bound that is reached, or null */
   reached(): string | null {
-    return this.#queued >= this.#queueMax ? 'queue_recipients' : null;
+    if (this.#queued >= this.#queueMax) return 'queue_recipients';
+    for (const [bound, share] of this.#others) if (share >= 1) return bound;
+    return null;
   }
 
   /** How long to let a client wait before its message is taken. */
   pauseMs(): number {
-    const share = Math.max(this.#queued / this.#queueMax, this.#held.held / this.#held.max);
+    const share = Math.max(
+      this.#queued / this.#queueMax,
+      this.#held.held / this.#held.max,
+      ...this.#others.values(),
+    );
     if (share <= SLOW_SHARE) return 0;
     return Math.min(1, (share - SLOW_SHARE) / (1 - SLOW_SHARE)) * PAUSE_MS_MAX;
   }

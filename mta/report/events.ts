@@ -14,6 +14,7 @@ import {
   type MessageId,
   type Submission,
 } from '../envelope.ts';
+import { readMessageExtra } from '../extra.ts';
 import { type BounceClass, classify } from './classify.ts';
 
 /** Fields that every record has. Instants are wall milliseconds. */
@@ -23,6 +24,10 @@ interface Common {
   readonly id: string;
   /** '' is the null reverse-path. */
   readonly reversePath: string;
+  readonly tenant?: string;
+  readonly campaign?: string;
+  /** The client's own. */
+  readonly metadata?: Readonly<Record<string, unknown>>;
 }
 
 interface OfRecipient extends Common {
@@ -65,14 +70,29 @@ export type EventRecord =
 
 /** Where lines go: a file stream, standard output, a test's array. Each ends with LF. */
 export interface EventSink {
-  write(line: string): unknown;
+  write(line: string, event: EventName): unknown;
 }
+
+export const EVENT_NAMES = ['reception', 'delivery', 'deferral', 'bounce', 'expiry'] as const;
+export type EventName = (typeof EVENT_NAMES)[number];
+
+/** One sink of several. */
+export const fan = (sinks: readonly EventSink[]): EventSink => ({
+  write: (line, event) => {
+    for (const sink of sinks) sink.write(line, event);
+  },
+});
 
 /** What records tell of a message; a leased message has it. */
 export interface EventMessage {
   readonly message: MessageId;
   readonly reversePath: string;
   readonly receivedAtMs: number;
+  /** Absent or '' where nobody in particular. */
+  readonly tenant?: string;
+  readonly campaign?: string;
+  /** Of the spool; see ../extra.ts. */
+  readonly extra?: string;
 }
 
 export interface EventRecipient {
@@ -91,6 +111,26 @@ export interface EventFailure {
   readonly expired: boolean;
 }
 
+/** Whose it is and what the client said of it, as far as there is something to say. */
+function labels({
+  tenant = '',
+  campaign = '',
+  extra,
+}: Pick<EventMessage, 'tenant' | 'campaign' | 'extra'>): Pick<
+  Common,
+  'tenant' | 'campaign' | 'metadata'
+> {
+  if (tenant === '' && campaign === '' && extra === undefined) return NO_LABELS;
+  const { metadata } = readMessageExtra(extra);
+  return {
+    ...(tenant === '' ? {} : { tenant }),
+    ...(campaign === '' ? {} : { campaign }),
+    ...(metadata === undefined ? {} : { metadata }),
+  };
+}
+
+const NO_LABELS = {};
+
 export class Events {
   readonly #sink: EventSink | null;
   readonly #clock: Clock;
@@ -101,8 +141,9 @@ export class Events {
     this.#clock = clock;
   }
 
-  reception(message: MessageId, { envelope, content, origin }: Submission): void {
+  reception(message: MessageId, submission: Submission): void {
     if (this.#sink === null) return;
+    const { envelope, content, origin } = submission;
     this.#write({
       event: 'reception',
       atMs: this.#clock.wallMs(),
@@ -111,6 +152,7 @@ export class Events {
       origin,
       recipients: envelope.recipients.map(({ address }) => address),
       octets: content.length,
+      ...labels(submission),
     });
   }
 
@@ -151,10 +193,11 @@ export class Events {
       domain: recipient.domain,
       attempts: recipient.attempts,
       ageMs: atMs - message.receivedAtMs,
+      ...labels(message),
     };
   }
 
   #write(record: EventRecord): void {
-    this.#sink?.write(`${JSON.stringify(record)}\n`);
+    this.#sink?.write(`${JSON.stringify(record)}\n`, record.event);
   }
 }

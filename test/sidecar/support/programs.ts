@@ -194,6 +194,7 @@ export function fakeMta(): FakeMta {
     },
     suspendScope: (scope, name) => void verbs.push(`suspend ${scope} ${name}`),
     resumeScope: (scope, name) => void verbs.push(`resume ${scope} ${name}`),
+    reopenEvents: () => undefined,
     drain: () => void verbs.push('drain'),
     route: async (domain) => ({ ...SURVEY, domain }),
     suspend: () => void verbs.push('suspend'),
