@@ -126,7 +126,7 @@ export class Journal {
     await writeFile(`${path}.new`, `${next.segment} ${next.offset}\n`, { flush: true });
     await rename(`${path}.new`, path);
     this.#cursor = next;
-    for (const segment of [...this.#sizes.keys()]) {
+    for (const segment of this.#sizes.keys()) {
       if (segment >= next.segment) continue;
       await rm(join(this.#folder, nameOf(segment)), { force: true });
       this.#sizes.delete(segment);
