@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { addCacheCommands } from './commands/cache.ts';
 import { addCheckCommand } from './commands/check.ts';
+import { addDoctorCommand } from './commands/doctor.ts';
 import { addQueueCommands } from './commands/queue.ts';
 import { addRouteCommand } from './commands/route.ts';
 import { addRunCommands } from './commands/run.ts';
@@ -30,6 +31,7 @@ addStatusCommand(root);
 addCacheCommands(root);
 addQueueCommands(root);
 addRouteCommand(root);
+addDoctorCommand(root);
 for (const command of root.commands) command.copyInheritedSettings(root);
 
 try {

@@ -48,6 +48,7 @@ describe('help', () => {
       'why',
       'queue',
       'route',
+      'doctor',
     ]) {
       expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
     }
