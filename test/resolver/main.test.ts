@@ -11,7 +11,14 @@ import { frame } from '../../resolver/wire/frame.ts';
 import { Cleanup } from '../support/cleanup.ts';
 import { answers, FakeUpstream } from '../support/fake-upstream.ts';
 import { oracle } from '../support/oracle.ts';
-import { askUdp, brief, exchangeTcp, question, startTestResolver } from '../support/resolver.ts';
+import {
+  askUdp,
+  brief,
+  exchangeTcp,
+  question,
+  startTestResolver,
+  testDefaults,
+} from '../support/resolver.ts';
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -80,7 +87,8 @@ test('stop() disarms every timer, and may be called twice', async () => {
   const resolver = await startTestResolver([upstream.endpoint], { budget: 20 });
   void askUdp(resolver.endpoint, question('a.example', TYPE.A));
   await upstream.arrival(1);
-  expect(resolver.clock.timers).toBe(1);
+  // The wheel turns; and fronts are looked at now and then by a timer that is not the wheel's.
+  expect(resolver.clock.timers).toBe(testDefaults.fronts === 0 ? 1 : 2);
   await Promise.all([resolver.stop(), resolver.stop()]);
   expect(resolver.clock.timers).toBe(0);
 });
