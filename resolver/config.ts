@@ -1,6 +1,7 @@
 /** The [resolver] table: schema, defaults and the sentences of the reference. Units: ms, octets. */
 import { z } from 'zod';
 import { duration, endpoint, network } from '../runtime/settings.ts';
+import { FAILURE_TTL_MS_MAX, FAILURE_TTL_MS_MIN } from './cache/entry.ts';
 import { parseRdata, parseType } from './local-data.ts';
 import { upstreamAddress } from './upstream/address.ts';
 import { BUDGET_PACKETS_MIN } from './upstream/token-bucket.ts';
@@ -101,6 +102,12 @@ const cacheSchema = z
       .default(0)
       .describe(
         'Answers asked for this often, and again in the last tenth of their life, are renewed before it ends, in the last lane of the budget; 0 is never.',
+      ),
+    nxdomain_cut: z
+      .boolean()
+      .default(false)
+      .describe(
+        'A name that does not exist has nothing below it (RFC 8020): what is asked there is answered from the denial, while that is fresh. Never across the boundary of a zone of `resolver.forward`, and never against what was true lately.',
       ),
     failure_ttl: duration('5s').describe(
       'Resolution failures are remembered this long, 1 s to 5 min (RFC 9520 §3.2).',
@@ -209,6 +216,14 @@ export const resolverSchema = z
     stale_after: duration('1800ms').describe(
       'Who could have a stale answer waits this long for a fresh one (RFC 8767 §5).',
     ),
+    stale_recheck: duration('30s')
+      .refine(
+        (ms) => ms >= FAILURE_TTL_MS_MIN && ms <= FAILURE_TTL_MS_MAX,
+        'is not within 1 s and 5 min',
+      )
+      .describe(
+        'Who could have a stale answer gets it at once for so long after a failure, and only then is it tried again (failure recheck timer, RFC 8767 §5).',
+      ),
     stale_ttl: duration('30s').describe('TTL that stale answers bear (RFC 8767 §4).'),
     snapshot: z
       .string()

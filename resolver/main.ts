@@ -4,6 +4,7 @@ import { formatEndpoint } from '../runtime/settings.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import { AnswerTable } from './cache/answer-table.ts';
 import { parseKey } from './cache/key.ts';
+import { NxdomainCuts } from './cache/nxdomain-cut.ts';
 import { Popularity } from './cache/popularity.ts';
 import { SnapshotFile, type SnapshotOptions } from './cache/snapshot-file.ts';
 import { CacheStore } from './cache/store.ts';
@@ -45,7 +46,8 @@ export async function startResolver(
       ? null
       : new AnswerTable(config.cache.bytes / TABLE_SHARE, random.integer(2 ** 32));
   const cacheBytes = config.cache.bytes - (table?.octets ?? 0);
-  const cache = new CacheStore(cacheBytes, { table, seed: random.integer(2 ** 32) });
+  const cuts = config.cache.nxdomain_cut ? new NxdomainCuts() : null;
+  const cache = new CacheStore(cacheBytes, { table, cuts, seed: random.integer(2 ** 32) });
   const counters = new Counters();
   const events = new Events();
   const parts = { ...deps, wheel, cache, events };

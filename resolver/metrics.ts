@@ -146,6 +146,13 @@ function addState(registry: Registry, { cache, service, snapshot }: MetricsSourc
   addCounter(registry, 'cache_evictions', 'Cached responses given up for want of room.', [], () => [
     [[], cache.evicted],
   ]);
+  addCounter(
+    registry,
+    'nxdomain_cuts',
+    'Questions answered from the denial of a name above.',
+    [],
+    () => [[[], cache.cuts?.usedTotal ?? 0]],
+  );
   addGauge(
     registry,
     'snapshot_entries',

@@ -25,6 +25,7 @@ const FORWARDER_KEYS: ReadonlySet<string> = new Set([
 const LIVE_KEYS: ReadonlySet<string> = new Set([
   'stale',
   'stale_after',
+  'stale_recheck',
   'stale_ttl',
   'in_flight',
   'local',

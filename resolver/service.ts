@@ -23,7 +23,7 @@ import {
   renderAnswer,
   renewableFromMs,
 } from './cache/entry.ts';
-import { queryKey } from './cache/key.ts';
+import { parseKey, queryKey } from './cache/key.ts';
 import type { CacheStore } from './cache/store.ts';
 import type { ResolverConfig } from './config.ts';
 import type { Counters, Source, Transport } from './counters.ts';
@@ -145,6 +145,7 @@ export class Service implements FlightOwner<Waiter> {
   /** Reused for every rendering. */
   readonly #how = { nowMs: 0, octetsMax: 0, staleTtlSeconds: 0 };
   #patienceMs = 0;
+  #recheckMs = 0;
   #prefetchHits = 0;
   readonly #scratch = new Uint8Array(ANSWER_OCTETS_MAX);
   readonly #cookies: ServerCookies;
@@ -195,8 +196,9 @@ export class Service implements FlightOwner<Waiter> {
     this.attendants.reconfigure(config);
   }
 
-  #setPace({ stale_after, stale_ttl, cache }: ResolverConfig): void {
+  #setPace({ stale_after, stale_recheck, stale_ttl, cache }: ResolverConfig): void {
     this.#patienceMs = stale_after;
+    this.#recheckMs = stale_recheck;
     this.#how.staleTtlSeconds = Math.floor(stale_ttl / 1000);
     this.#prefetchHits = cache.prefetch;
   }
@@ -230,6 +232,7 @@ export class Service implements FlightOwner<Waiter> {
     const entry = this.cacheOf(key).peek(key, 'answer');
     if (this.inFlight.get(key) !== undefined) return null;
     if (entry !== undefined && !this.#isDue(key, entry, nowMs)) return null;
+    if (this.#denialAbove(key, nowMs) !== null) return null;
     return this.inFlight.start(key, refreshQuestion(key), nowMs)?.question ?? null;
   }
 
@@ -310,6 +313,11 @@ export class Service implements FlightOwner<Waiter> {
       return;
     }
     const key = queryKey(message, view);
+    const denial = this.#denialAbove(key, nowMs);
+    if (denial !== null) {
+      this.#sendDenial(key, denial, message, client, nowMs);
+      return;
+    }
     const entry = this.cacheOf(key).get(key);
     const stale = entry !== undefined && isStale(entry, nowMs) ? entry : null;
     let flight = this.#flightToJoin(key);
@@ -337,6 +345,38 @@ export class Service implements FlightOwner<Waiter> {
     } else if (stale !== null) {
       this.inFlight.setPatience(flight, this.#patienceMs);
     }
+  }
+
+  /**
+   * The denial that follows from one of a name above, unless that contradicts what was true lately, or
+   * crosses into a zone with upstreams of its own. Block lists are not cut: their names are no tree.
+   */
+  #denialAbove(key: string, nowMs: number): CacheEntry | null {
+    const cache = this.cacheOf(key);
+    if (cache.cuts === null) return null;
+    const apexOctets = this.#forwarder.zones.apexOctetsOf(parseKey(key).name);
+    const denial = cache.denialAbove(key, apexOctets, nowMs);
+    if (denial === null) return null;
+    const previous = cache.peek(key, 'answer');
+    return this.attendants.guard.doubts(key, denial, previous, nowMs) === null ? denial : null;
+  }
+
+  #sendDenial(
+    key: string,
+    denial: CacheEntry,
+    message: Uint8Array,
+    client: Client,
+    nowMs: number,
+  ): void {
+    this.#cache.cuts!.usedTotal += 1;
+    const waiter: Waiter = {
+      client,
+      query: message,
+      arrivedAtMs: nowMs,
+      dueAtMs: nowMs,
+      source: 'upstream',
+    };
+    this.#sendEntry(key, denial, waiter, 'cache', nowMs);
   }
 
   /** The flight of the key; but one that nobody waits for, and that waits for the budget, makes room. */
@@ -459,13 +499,14 @@ export class Service implements FlightOwner<Waiter> {
     this.attendants.onFailed(flight, error.text, remember);
     const cache = this.cacheOf(flight.key);
     const { query, questionEnd } = flight.question;
-    const failure = failureEntry(query, questionEnd, nowMs, this.#limits.failureTtlMs, error);
+    const entry = cache.get(flight.key);
+    const stale = entry !== undefined && isStale(entry, nowMs) ? entry : null;
+    const ttlMs = stale === null ? this.#limits.failureTtlMs : this.#recheckMs;
+    const failure = failureEntry(query, questionEnd, nowMs, ttlMs, error);
     if (remember) {
       const extendedError = { code: EXTENDED_ERROR.CACHED_ERROR, text: error.text };
       cache.set(flight.key, { ...failure, extendedError });
     }
-    const entry = cache.get(flight.key);
-    const stale = entry !== undefined && isStale(entry, nowMs) ? entry : null;
     this.#settle(flight, stale ?? failure, stale === null ? 'failure' : 'stale');
   }
 

@@ -12,6 +12,7 @@ import { TYPE } from '../wire/constants.ts';
 import type { AnswerTable } from './answer-table.ts';
 import type { CacheEntry } from './entry.ts';
 import { keyHasName, keyHasSuffix, keyHasType, typeOfKey } from './key.ts';
+import type { NxdomainCuts } from './nxdomain-cut.ts';
 import { Shelf } from './shelf.ts';
 
 /** One part in this many of the cache is for failures. */
@@ -21,6 +22,8 @@ const NEWCOMER_SHARE = 1 / 4;
 
 export interface CacheStoreOptions {
   readonly table?: AnswerTable | null;
+  /** Learns of every denial that is kept; null: a denial is of its own question only. */
+  readonly cuts?: NxdomainCuts | null;
   /** 32 secret bits, so that nobody can choose names that collide. */
   readonly seed?: number;
 }
@@ -30,10 +33,12 @@ export class CacheStore {
   readonly #failures: Shelf;
   /** Has a copy of every answer that is kept and small, for fronts to serve; failures never. */
   readonly #table: AnswerTable | null;
+  readonly cuts: NxdomainCuts | null;
 
   /** @param bytesMax all entries together, at least 1 MiB by the configuration */
-  constructor(bytesMax: number, { table = null, seed = 0 }: CacheStoreOptions = {}) {
+  constructor(bytesMax: number, { table = null, cuts = null, seed = 0 }: CacheStoreOptions = {}) {
     this.#table = table;
+    this.cuts = cuts;
     const failureOctets = Math.floor(bytesMax / FAILURE_SHARE);
     const octetsMax = bytesMax - failureOctets;
     this.#answers = new Shelf({ octetsMax, newcomerShare: NEWCOMER_SHARE, seed });
@@ -70,6 +75,15 @@ export class CacheStore {
     this.#answers.set(key, entry, entry.kind === 'answer' && typeOfKey(key) === TYPE.MX);
     this.#failures.delete(key);
     this.#table?.publish(key, entry);
+    this.cuts?.note(key, entry);
+  }
+
+  /**
+   * The denial that follows for the key from one kept for its name, or for a name above it.
+   * @param apexOctets as {@link NxdomainCuts.find} has it
+   */
+  denialAbove(key: string, apexOctets: number, nowMs: number): CacheEntry | null {
+    return this.cuts?.find(key, apexOctets, nowMs, (above) => this.peek(above, 'answer')) ?? null;
   }
 
   /** Gives fronts an answer that they asked for although it is kept here: it was crowded out there. */

@@ -65,10 +65,22 @@ export class Zones {
     if (this.#groups.size === 0) return this.#fallback;
     const key = nameKey(query, HEADER_OCTETS);
     if (typeof key === 'number') return this.#fallback;
-    for (let at = 0; at < key.length; at += 1 + key.charCodeAt(at)) {
-      const group = this.#groups.get(key.slice(at));
-      if (group !== undefined) return group;
+    return this.#groups.get(this.#apexOf(key) ?? '') ?? this.#fallback;
+  }
+
+  /**
+   * Octets of the longest zone's name that the name is in or is; 0 when it has no zone of its own.
+   * @param name as {@link nameKey} gives it
+   */
+  apexOctetsOf(name: string): number {
+    return this.#groups.size === 0 ? 0 : (this.#apexOf(name)?.length ?? 0);
+  }
+
+  #apexOf(name: string): string | null {
+    for (let at = 0; at < name.length; at += 1 + name.charCodeAt(at)) {
+      const apex = name.slice(at);
+      if (this.#groups.has(apex)) return apex;
     }
-    return this.#fallback;
+    return null;
   }
 }

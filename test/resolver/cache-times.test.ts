@@ -2,12 +2,13 @@
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { resolverSchema } from '../../resolver/config.ts';
-import { TYPE } from '../../resolver/wire/constants.ts';
+import { RCODE, TYPE } from '../../resolver/wire/constants.ts';
 import { Cleanup } from '../support/cleanup.ts';
-import { answers, FakeUpstream, silent } from '../support/fake-upstream.ts';
+import { answers, FakeUpstream, refuses, silent } from '../support/fake-upstream.ts';
 import { oracle } from '../support/oracle.ts';
 import {
   askUdp,
+  brief,
   extendedErrors,
   metric,
   question,
@@ -68,6 +69,35 @@ test('stale: after so long, with such a TTL, as configured', async () => {
   resolver.clock.advance(40);
   const packet = oracle(await client.answer(1));
   expect([packet.answers[0]?.ttl, extendedErrors(packet)[0]?.code]).toEqual([7, 3]);
+});
+
+test('a stale answer is tried again once in `stale_recheck`; what has none once in `failure_ttl`', async () => {
+  await start({ stale_recheck: '12s', cache: { failure_ttl: '4s' } });
+  await ask('a.example');
+  upstream.behaviour = refuses(RCODE.SERVFAIL);
+  upstream.asked.length = 0;
+  let nowSeconds = 0;
+  // What was asked upstream of the two by then, all in all.
+  for (const step of [
+    { atSeconds: 101, stale: 1, none: 1 },
+    { atSeconds: 104, stale: 1, none: 1 },
+    { atSeconds: 106, stale: 1, none: 2 },
+    { atSeconds: 111, stale: 1, none: 3 },
+    { atSeconds: 112, stale: 1, none: 3 },
+    { atSeconds: 114, stale: 2, none: 3 },
+    { atSeconds: 116, stale: 2, none: 4 },
+  ]) {
+    resolver.clock.advance((step.atSeconds - nowSeconds) * 1_000);
+    nowSeconds = step.atSeconds;
+    const packets = [await ask('a.example'), await ask('none.example')];
+    expect(packets.map(brief)).toEqual(['NOERROR 1', 'SERVFAIL']);
+    const nameEnds = upstream.asked.map(({ view }) => view.nameEnd);
+    const stale = nameEnds.filter((end) => end === nameEnds[0]).length;
+    expect({ ...step, stale, none: nameEnds.length - stale }).toEqual(step);
+  }
+  expect(
+    ['500ms', '6m'].map((it) => resolverSchema.safeParse({ stale_recheck: it }).success),
+  ).toEqual([false, false]);
 });
 
 describe('prefetch', () => {
