@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { addCacheCommands } from './commands/cache.ts';
 import { addCheckCommand } from './commands/check.ts';
+import { addConfigCommands } from './commands/config.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addQueueCommands } from './commands/queue.ts';
 import { addRouteCommand } from './commands/route.ts';
@@ -27,6 +28,7 @@ Exit codes: ${EXIT.ok} done, ${EXIT.failed} failed, ${EXIT.usage} bad usage or c
   );
 addRunCommands(root);
 addCheckCommand(root);
+addConfigCommands(root);
 addStatusCommand(root);
 addCacheCommands(root);
 addQueueCommands(root);
