@@ -38,6 +38,9 @@ const BLOCK_MESSAGES = 100;
 const BLOCK_OCTETS_MAX = 8 * 1024 * 1024;
 /** Lease again when fewer are left. */
 const LOW_WATER = 50;
+/** Leased at a time of a site that has not taken a message since it was made or last failed: what many
+ *  such hold in memory keeps others from theirs. */
+const UNPROVEN_MESSAGES = 10;
 /** Domains served by one lease. */
 const DOMAINS_PER_LEASE = 64;
 /** How far the guess at the backlog behind full blocks may double. */
@@ -101,6 +104,8 @@ export class SiteQueue {
   readonly #buffer = new Buffer();
   /** Consignments under way of domains with a limit of connections of their own. */
   readonly #underWay = new Map<string, number>();
+  /** A host has answered a transaction since the site was made or last failed. */
+  #proven = false;
   #leasing = false;
   #gathering = false;
   /** Leases in succession that came back full: the backlog is at least as long as that suggests. */
@@ -279,8 +284,12 @@ export class SiteQueue {
     return this.#context.throttles.connections(this.#limits.connections);
   }
 
+  get #lowWater(): number {
+    return this.#proven ? LOW_WATER : 1;
+  }
+
   #wantsLease(): boolean {
-    return this.#buffer.length - this.#blockedCount < LOW_WATER || this.#urgent.size > 0;
+    return this.#buffer.length - this.#blockedCount < this.#lowWater || this.#urgent.size > 0;
   }
 
   async #lease(): Promise<void> {
@@ -290,7 +299,7 @@ export class SiteQueue {
     const probing = this.#backOff.failures > 0;
     if (probing && this.#buffer.length > 0) return;
     const { memory, spool, clock } = this.#context;
-    const urgentOnly = this.#buffer.length - this.#blockedCount >= LOW_WATER;
+    const urgentOnly = this.#buffer.length - this.#blockedCount >= this.#lowWater;
     const domains = urgentOnly ? this.#urgentDomains() : this.#nextDomains();
     // What somebody waits for does not wait for memory: there is little of it.
     if (domains.length === 0 || !(urgentOnly || memory.take(0, this.#resume))) return;
@@ -301,7 +310,7 @@ export class SiteQueue {
       const lease = await spool.lease({
         domains,
         nowMs: clock.wallMs(),
-        messagesMax: probing ? 1 : BLOCK_MESSAGES,
+        messagesMax: probing ? 1 : this.#proven ? BLOCK_MESSAGES : UNPROVEN_MESSAGES,
         bytesMax: Math.max(1, Math.min(BLOCK_OCTETS_MAX, memory.left)),
         recipientsMax: this.#recipientsMax(domains),
         urgentOnly,
@@ -577,6 +586,7 @@ export class SiteQueue {
     }
     if (!lost) {
       link.settled += 1;
+      this.#proven = true;
       this.#succeeded();
       this.#concurrency.served(this.#context.clock.monotonicMs(), link.lastTookMs);
       this.#tune(consignment, facts);
@@ -668,6 +678,7 @@ export class SiteQueue {
       return;
     }
     const nowMs = clock.monotonicMs();
+    this.#proven = false;
     this.#backOff.failed(nowMs, hintMs);
     const waitMs = Math.max(0, this.#backOff.untilMs - nowMs);
     const wallMs = clock.wallMs();
