@@ -1,6 +1,6 @@
 /**
- * The configuration in effect, as TOML that gives the same when read again, each value with its origin.
- * Passwords are left out.
+ * The configuration in effect, as TOML that gives the same when read again but for secrets, which
+ * are never shown; each value with its origin.
  */
 import { readFileSync } from 'node:fs';
 import { parse } from 'smol-toml';
@@ -18,7 +18,8 @@ export interface EffectiveSetting {
 }
 
 const SECRET = '(hidden)';
-const isSecret = (path: readonly string[]): boolean => path.join('.') === 'mta.users';
+/** Settings all of whose strings are secret. */
+const SECRETS: ReadonlySet<string> = new Set(['mta.users', 'resolver.cookie_secrets']);
 
 /** In the order of the schema. */
 export function effectiveSettings({ raw, file }: Loaded): readonly EffectiveSetting[] {
@@ -28,7 +29,7 @@ export function effectiveSettings({ raw, file }: Loaded): readonly EffectiveSett
   return listSettings().map(({ path, defaultText }) => {
     const value = valueAt(raw, path);
     if (value === undefined) return { path, text: defaultText, origin: 'default', line: null };
-    const text = tomlText(isSecret(path) ? hidden(value) : value);
+    const text = tomlText(disclosed(value, SECRETS.has(path.join('.'))));
     // An empty host name is written, and yet derived.
     const isWritten = Object.is(valueAt(written, path), value) || typeof value === 'object';
     if (!isWritten) return { path, text, origin: 'derived', line: null };
@@ -52,8 +53,17 @@ function rowText({ path, text, origin, line }: EffectiveSetting, file: string | 
 const isTable = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const hidden = (value: unknown): unknown =>
-  isTable(value) ? Object.fromEntries(Object.keys(value).map((key) => [key, SECRET])) : SECRET;
+/** Also hides what is called "secret" at any depth, as in webhooks. */
+function disclosed(value: unknown, isSecret: boolean): unknown {
+  if (Array.isArray(value)) return value.map((each) => disclosed(each, isSecret));
+  if (!isTable(value)) return isSecret ? SECRET : value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [
+      key,
+      disclosed(each, isSecret || key === 'secret'),
+    ]),
+  );
+}
 
 function valueAt(root: unknown, path: readonly string[]): unknown {
   let value = root;

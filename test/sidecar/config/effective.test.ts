@@ -46,6 +46,20 @@ test('each value has its origin', () => {
   expect(of('mta.users')?.text).toBe('{ "anna" = "(hidden)" }');
 });
 
+test('no secret is shown', () => {
+  const { settings, file } = show(`[resolver]
+cookie_secrets = ["00112233445566778899aabbccddeeff"]
+[mta.users]
+anna = "00112233445566778899aabbccddeeff"
+[mta.webhooks.crm]
+url = "https://crm.example/"
+secret = "00112233445566778899aabbccddeeff"
+`);
+  const text = effectiveToml(settings, file);
+  expect(text).not.toContain('00112233');
+  expect(text.match(/\(hidden\)/g)).toHaveLength(3);
+});
+
 test('the TOML gives the same configuration when read again', () => {
   const { loaded, settings, file } = show(WRITTEN);
   const again = show(effectiveToml(settings, file)).loaded.config;
