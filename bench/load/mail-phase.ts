@@ -26,6 +26,9 @@ const REST_MS = 300;
 const RESTING_SECONDS = 0.02;
 const REST_ATTEMPTS_MAX = 100;
 
+// What startProcess() began is ended when this process exits, which a signal alone would skip.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 type Sink = JsonChild<{ listening: string[] }, { counts: SinkCounts }>;
 type Dns = JsonChild<{ port: number }, { total: number; distinct: number }>;
 
