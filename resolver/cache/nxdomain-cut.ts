@@ -112,7 +112,7 @@ const cursor = new RecordCursor();
 
 /**
  * The same denial, of another question: what shows that a name does not exist shows it of all below it
- * (RFC 8020 §2; RFC 4035 §5.4, RFC 5155 §8.4).
+ * (RFC 8020 §2), NSEC and NSEC3 included.
  */
 function denialOf({ name, type }: KeyParts, of: CacheEntry): CacheEntry | null {
   const authorities = proofOf(of.wire);
