@@ -23,9 +23,9 @@ export function checkConfig(config: Config, role: Role, file: string | null): Fi
   const runsMta = role !== 'resolver';
 
   errors.push(...portsUsedTwice(listeners(config, role)));
-  if (runsResolver) errors.push(...upstreamLoops(config));
+  if (runsResolver) errors.push(...upstreamLoops(config), ...resolverFiles(config));
   if (runsMta) {
-    errors.push(...tlsFiles(config));
+    errors.push(...mtaFiles(config));
     warnings.push(
       ...openRelay(config),
       ...readablePasswords(config, file),
@@ -45,13 +45,12 @@ function listeners(config: Config, role: Role): readonly Listener[] {
   const { resolver, mta } = config;
   const all: Listener[] = [];
   if (role !== 'mta') {
-    all.push(
-      ...resolver.listen.map((endpoint, index) => ({
-        path: ['resolver', 'listen', index],
-        endpoint,
-      })),
-      { path: ['resolver', 'admin'], endpoint: resolver.admin },
-    );
+    for (const key of ['listen', 'listen_tls', 'listen_https'] as const) {
+      for (const [index, endpoint] of resolver[key].entries()) {
+        all.push({ path: ['resolver', key, index], endpoint });
+      }
+    }
+    all.push({ path: ['resolver', 'admin'], endpoint: resolver.admin });
   }
   if (role !== 'resolver') {
     all.push(...mta.smtp.map((endpoint, index) => ({ path: ['mta', 'smtp', index], endpoint })), {
@@ -91,40 +90,91 @@ export function reachable({ address, port }: Endpoint): Endpoint {
   return { address: address === '::' ? '::1' : address, port };
 }
 
+/** Upstreams of every kind, those of zones included, that are listeners of ours. */
 function upstreamLoops({ resolver }: Config): readonly Problem[] {
-  return resolver.upstreams.flatMap((upstream, index) =>
-    resolver.listen.some((own) => sameEndpoint(reachable(own), upstream))
-      ? [
-          {
-            path: ['resolver', 'upstreams', index],
-            message: `${formatEndpoint(upstream)} is this resolver itself; name the servers it should ask`,
-          },
-        ]
-      : [],
+  const lists = [
+    { path: ['resolver'], servers: resolver },
+    ...resolver.forward.map((servers, index) => ({
+      path: ['resolver', 'forward', index],
+      servers,
+    })),
+  ];
+  return lists.flatMap(({ path, servers }) =>
+    (['upstreams', 'spill'] as const).flatMap((key) =>
+      servers[key].flatMap((upstream, index) =>
+        listenersFor(upstream, resolver).some((own) => sameEndpoint(reachable(own), upstream))
+          ? [
+              {
+                path: [...path, key, index],
+                message: `${upstream.text} is this resolver itself; name the servers it should ask`,
+              },
+            ]
+          : [],
+      ),
+    ),
   );
+}
+
+/** Those of our listeners that speak what the upstream is asked by. */
+function listenersFor(
+  { transport }: Config['resolver']['upstreams'][number],
+  { listen, listen_tls, listen_https }: Config['resolver'],
+): readonly Endpoint[] {
+  if (transport === 'tls') return listen_tls;
+  return transport === 'https' ? listen_https : listen;
 }
 
 const sameEndpoint = (a: Endpoint, b: Endpoint): boolean =>
   a.address === b.address && a.port === b.port;
 
-function tlsFiles({ mta }: Config): readonly Problem[] {
-  const problems: Problem[] = [];
-  const files = [
-    { path: ['mta', 'tls_certificate'], file: mta.tls_certificate },
-    { path: ['mta', 'tls_key'], file: mta.tls_key },
-    { path: ['mta', 'delivery', 'tls_ca'], file: mta.delivery.tls_ca },
+function mtaFiles({ mta }: Config): readonly Problem[] {
+  return [
+    ...unreadable([
+      { path: ['mta', 'tls_certificate'], file: mta.tls_certificate },
+      { path: ['mta', 'tls_key'], file: mta.tls_key },
+      { path: ['mta', 'delivery', 'tls_ca'], file: mta.delivery.tls_ca },
+    ]),
+    ...halfPair('mta', mta),
   ];
-  for (const { path, file } of files) {
+}
+
+function resolverFiles({ resolver }: Config): readonly Problem[] {
+  const { tls_certificate: certificate, tls_key: key, tls_ca: authorities, hosts } = resolver;
+  const needing = (['listen_tls', 'listen_https'] as const).filter(
+    (listeners) => resolver[listeners].length > 0 && certificate === '' && key === '',
+  );
+  return [
+    ...unreadable([
+      { path: ['resolver', 'tls_certificate'], file: certificate },
+      { path: ['resolver', 'tls_key'], file: key },
+      { path: ['resolver', 'tls_ca'], file: authorities },
+      { path: ['resolver', 'hosts'], file: hosts },
+    ]),
+    ...halfPair('resolver', resolver),
+    ...needing.map((listeners) => ({
+      path: ['resolver', listeners],
+      message: 'needs resolver.tls_certificate and resolver.tls_key',
+    })),
+  ];
+}
+
+/** @param files "" is none */
+function unreadable(files: readonly { path: KeyPath; file: string }[]): readonly Problem[] {
+  return files.flatMap(({ path, file }) => {
     const trouble = file === '' ? null : readTrouble(file);
-    if (trouble !== null) problems.push({ path, message: `cannot read "${file}": ${trouble}` });
-  }
-  if (mta.tls_certificate !== '' && mta.tls_key === '') {
-    problems.push({ path: ['mta', 'tls_certificate'], message: 'needs mta.tls_key beside it' });
-  }
-  if (mta.tls_key !== '' && mta.tls_certificate === '') {
-    problems.push({ path: ['mta', 'tls_key'], message: 'needs mta.tls_certificate beside it' });
-  }
-  return problems;
+    return trouble === null ? [] : [{ path, message: `cannot read "${file}": ${trouble}` }];
+  });
+}
+
+/** A certificate without its key, or a key without its certificate. */
+function halfPair(
+  table: 'mta' | 'resolver',
+  { tls_certificate: certificate, tls_key: key }: { tls_certificate: string; tls_key: string },
+): readonly Problem[] {
+  if ((certificate === '') === (key === '')) return [];
+  const [given, missing] =
+    key === '' ? ['tls_certificate', 'tls_key'] : ['tls_key', 'tls_certificate'];
+  return [{ path: [table, given], message: `needs ${table}.${missing} beside it` }];
 }
 
 function readTrouble(file: string): string | null {
