@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe } from 'vitest';
@@ -19,10 +19,13 @@ const LIBRARIES = `${CACHE}/usr/lib/x86_64-linux-gnu:${CACHE}/usr/lib/aarch64-li
 /** The user's name is compiled in; its number is ours. */
 const EXIM_ID = 9_925;
 
+/** @returns whether Exim can be started here; fetches it the first time */
+export const hasExim = (): boolean => existsSync(join(CACHE, 'usr/sbin/exim4')) || unpack();
+
 /** The `describe` for tests that need Exim; see requirePeer() for what happens where it cannot be had. */
 export function requireExim(): typeof describe {
   const suite = requirePeer('root', 'tmpfs');
-  if (suite !== describe || existsSync(join(CACHE, 'usr/sbin/exim4')) || unpack()) return suite;
+  if (suite !== describe || hasExim()) return suite;
   const advice = `let apt-get download ${PACKAGES.join(' ')}`;
   if (process.env.CI === 'true') throw new Error(`missing peers: ${advice}`);
   console.warn(`skipped: to run these tests, ${advice}`);
@@ -51,7 +54,9 @@ export interface Exim {
   stop(): Promise<void>;
 }
 
-const configuration = (folder: string, port: number): string => `
+type Configuration = (folder: string, port: number) => string;
+
+const common: Configuration = (folder, port) => `
 primary_hostname = exim.example.net
 spool_directory = ${folder}/spool
 log_file_path = ${folder}/spool/%slog
@@ -63,6 +68,9 @@ tls_certificate = ${folder}/pem
 log_selector = +smtp_protocol_error +smtp_syntax_error
 host_lookup =
 rfc1413_query_timeout = 0s
+`;
+
+const receiver: Configuration = (folder, port) => `${common(folder, port)}
 queue_only = true
 acl_smtp_rcpt = rcpt
 begin acl
@@ -76,8 +84,48 @@ hole:
   data = :blackhole:
 `;
 
+/**
+ * Hosts of tests are on this machine, which Exim would take for itself. It starts itself for each
+ * delivery: a copy that is not setuid, which the loader lets find our libraries.
+ */
+const sender =
+  (remotePort: number): Configuration =>
+  (folder, port) =>
+    `${common(folder, port)}
+exim_path = ${folder}/exim4
+keep_environment = LD_LIBRARY_PATH
+deliver_drop_privilege = true
+smtp_accept_max = 0
+smtp_accept_queue_per_connection = 0
+remote_max_parallel = 2
+acl_smtp_rcpt = rcpt
+begin acl
+rcpt:
+  accept
+begin routers
+mx:
+  driver = dnslookup
+  self = send
+  transport = smtp
+begin transports
+smtp:
+  driver = smtp
+  port = ${remotePort}
+begin retry
+* * F,2h,1s
+`;
+
 /** Takes any mail but that to no@ and later@, with STARTTLS, and keeps it in its queue. */
-export async function startExim(): Promise<Exim> {
+export const startExim = (): Promise<Exim> => runExim(receiver, null);
+
+/** Delivers what it is given by MX, asking `nameserver`, to `remotePort` of the MX hosts. */
+export const startEximSender = (options: {
+  readonly nameserver: string;
+  readonly remotePort: number;
+}): Promise<Exim> => runExim(sender(options.remotePort), options.nameserver);
+
+/** @param nameserver null: the machine's own */
+async function runExim(configuration: Configuration, nameserver: string | null): Promise<Exim> {
   const folder = await scratchFolder('exim');
   const port = await freePort();
   const at = (path: string): string => join(folder.path, path);
@@ -92,10 +140,14 @@ export async function startExim(): Promise<Exim> {
   ] as const) {
     await writeFile(at(file), (await readFile(`/etc/${file}`, 'utf8')) + line);
   }
+  await copyFile(join(CACHE, 'usr/sbin/exim4'), at('exim4'));
+  await chmod(at('exim4'), 0o755);
+  await writeFile(at('resolv.conf'), `nameserver ${nameserver}\n`);
   const script = [
+    ...(nameserver === null ? [] : [`mount --bind ${at('resolv.conf')} /etc/resolv.conf`]),
     `mount --bind ${at('passwd')} /etc/passwd`,
     `mount --bind ${at('group')} /etc/group`,
-    `exec env LD_LIBRARY_PATH=${LIBRARIES} ${CACHE}/usr/sbin/exim4 -C ${at('conf')} -bdf`,
+    `exec env LD_LIBRARY_PATH=${LIBRARIES} ${at('exim4')} -C ${at('conf')} -bdf${nameserver === null ? '' : ' -q5s'}`,
   ].join(' && ');
   const server = startProcess('unshare', ['--mount', 'sh', '-c', script]);
   const log = async (): Promise<string> => {
