@@ -27,6 +27,8 @@ import { typeNumber } from './wire/constants.ts';
 const DRAIN_LOOK_MS = 20;
 /** Exchanges of upstreams that were replaced have ended by their deadline; their timers a little later. */
 const RETIRE_MARGIN_MS = 1_000;
+/** How long a start waits for its snapshot at most: some 100,000 responses are read meanwhile. */
+const SNAPSHOT_HEAD_START_MS = 500;
 
 /** One part in this many of the cache is for the copies that fronts serve. */
 const TABLE_SHARE = 3;
@@ -92,6 +94,8 @@ export async function startResolver(
     await snapshot?.stop();
     wheel.stop();
   };
+  // Whoever asks while it is read asks upstream: so the first to ask wait a moment for it.
+  await snapshot?.start(SNAPSHOT_HEAD_START_MS);
   try {
     await listeners.open(listenParts);
   } catch (error) {
@@ -102,7 +106,6 @@ export async function startResolver(
     const fields = { protocol, listen: formatEndpoint(endpoint) };
     log.warn(fields, 'a socket was handed to us that resolver.listen does not name');
   }
-  snapshot?.start();
   const registry = new Registry();
   const sources = () => ({
     counters,

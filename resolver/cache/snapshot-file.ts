@@ -7,7 +7,7 @@
  */
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Clock } from '../../runtime/clock.ts';
+import type { Clock, Timer } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
 import {
@@ -62,10 +62,20 @@ export class SnapshotFile implements AlarmOwner {
     this.#options = options;
   }
 
-  /** Reads what there is, in the background, and saves from then on. */
-  start(): void {
+  /**
+   * Reads what there is, in the background, and saves from then on.
+   * @returns when all has been read, or `withinMs` have passed and the rest comes beside the queries
+   */
+  async start(withinMs: number): Promise<void> {
+    const { clock, wheel, everyMs } = this.#options;
     this.#loading = this.load();
-    this.#options.wheel.arm(this.#alarm, this.#options.everyMs);
+    wheel.arm(this.#alarm, everyMs);
+    let timer: Timer | null = null;
+    const elapsed = new Promise<void>((resolve) => {
+      timer = clock.after(withinMs, resolve);
+    });
+    await Promise.race([this.#loading, elapsed]);
+    (timer as Timer | null)?.cancel();
   }
 
   /** Something was dropped on purpose: it must not come back from the file. */

@@ -195,7 +195,7 @@ describe('damage', () => {
 describe('when', () => {
   test('every so often, and on stop', async () => {
     const { snapshot, clock, cache } = program();
-    snapshot.start();
+    void snapshot.start(0);
     cache.set(keyOf('a.org'), mxOf('a.org', clock.monotonicMs()));
     clock.advance(59_000);
     expect(readdirSync(join(file, '..'))).toEqual([]);
@@ -211,7 +211,7 @@ describe('when', () => {
   test('what was flushed does not come back', async () => {
     await saved();
     const { snapshot, cache, wheel } = program();
-    snapshot.start();
+    void snapshot.start(0);
     cache.flushAll();
     snapshot.onFlushed();
     await snapshot.stop();
