@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- list | NAME [options] [--json]`: runs one file of scenarios/ or micro/, or the demo,
- * in a process of its own.
+ * `npm run bench -- list | NAME... [options] [--json]`: runs files of scenarios/ or micro/, or the demo, one
+ * after another, each in a process of its own and with the same options.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -35,19 +35,31 @@ function list(): void {
   for (const [name, file] of benches()) process.stdout.write(`${name}\n    ${about(file)}\n`);
 }
 
-function run(name: string, args: readonly string[]): void {
-  const file = benches().get(name);
-  if (file === undefined) {
-    process.stderr.write(`no bench is called "${name}"; npm run bench -- list shows them\n`);
-    process.exitCode = 1;
-    return;
-  }
+/** @returns the exit code; a run ended by a signal counts as failed */
+function run(file: string, args: readonly string[]): Promise<number> {
   const child = spawn(process.execPath, [file, ...args], { stdio: 'inherit' });
-  child.on('exit', (code) => {
-    process.exitCode = code ?? 1;
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code) => resolve(code ?? 1));
   });
 }
 
-const [name = 'list', ...args] = process.argv.slice(2);
-if (name === 'list') list();
-else run(name, args);
+/** The words up to the first option that name a bench; the first must. */
+function split(words: readonly string[]): { files: string[]; args: string[] } {
+  const known = benches();
+  const end = words.findIndex((word) => !known.has(word));
+  const names = end === -1 ? words : words.slice(0, end);
+  return { files: names.map((name) => known.get(name)!), args: words.slice(names.length) };
+}
+
+const words = process.argv.slice(2);
+if (words.length === 0 || words[0] === 'list') list();
+else {
+  const { files, args } = split(words);
+  if (files.length === 0) {
+    process.stderr.write(`no bench is called "${words[0]}"; npm run bench -- list shows them\n`);
+    process.exitCode = 1;
+  }
+  for (const file of files)
+    process.exitCode = Math.max(await run(file, args), Number(process.exitCode ?? 0));
+}
