@@ -1,16 +1,12 @@
 /** KumoMTA's and SparkPost's shapes, keys, limits, and requests that come twice. */
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterEach, describe, expect, test } from 'vitest';
 import { formatMessageId, type Submission } from '../../../mta/envelope.ts';
 import { SpoolUnavailable, SubmittedBefore } from '../../../mta/errors.ts';
 import { injectionApi } from '../../../mta/intake/http.ts';
-import { scratchFolder } from '../../support/scratch.ts';
 import { FIRST_ID, NOWHERE, type Rig, rig, textOf } from './harness.ts';
 
 const servers: FastifyInstance[] = [];
@@ -213,26 +209,11 @@ describe('SparkPost', () => {
 });
 
 describe('the npm client of SparkPost', () => {
-  test('sends unchanged', async (context) => {
-    const folder = await scratchFolder('sparkpost');
-    try {
-      await promisify(execFile)(
-        'npm',
-        ['install', '--no-audit', '--no-fund', '--ignore-scripts', 'sparkpost@2.1.4'],
-        {
-          cwd: folder.path,
-          timeout: 60_000,
-        },
-      );
-    } catch {
-      await folder.remove();
-      context.skip('no registry to install sparkpost from');
-      return;
-    }
+  test('sends unchanged', async () => {
     const { server, accepted } = await start();
     await server.listen({ host: '127.0.0.1', port: 0 });
     const { port } = server.server.address() as AddressInfo;
-    const SparkPost = createRequire(join(folder.path, 'x.js'))('sparkpost') as new (
+    const SparkPost = createRequire(import.meta.url)('sparkpost') as new (
       key: string,
       options: object,
     ) => { transmissions: { send(transmission: object): Promise<object> } };
@@ -258,8 +239,7 @@ describe('the npm client of SparkPost', () => {
       statusCode: 400,
       errors: [{ code: 'bad_address' }],
     });
-    await folder.remove();
-  }, 90_000);
+  });
 });
 
 describe('keys', () => {
