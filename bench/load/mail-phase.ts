@@ -11,10 +11,10 @@ import type {
   MailWorld,
   RunningContestant,
 } from '../peers/contestant.ts';
-import { cpuSeconds, residentOctets } from './cpu.ts';
 import { inject } from './injector.ts';
 import { type JsonChild, startJsonChild } from './json-child.ts';
 import { hostAddress, type Workload, workloadLetters } from './mail-workload.ts';
+import { cpuSeconds, residentOctets } from './proc.ts';
 import type { SinkCounts } from './sink.ts';
 
 const DNS_PORT = 53;

@@ -4,9 +4,9 @@ import type { Contestant } from '../peers/contestant.ts';
 import { haraka } from '../peers/haraka.ts';
 import { postfixDefault, postfixDkim, postfixTuned } from '../peers/postfix.ts';
 import { postilion, postilionData, postilionDkim } from '../peers/postilion.ts';
-import { cpuSeconds } from './cpu.ts';
 import { startJsonChild } from './json-child.ts';
 import { type Load, runPhase, surround } from './mail-phase.ts';
+import { cpuSeconds } from './proc.ts';
 import { interleave } from './rounds.ts';
 
 export const NODEMAILER = 'nodemailer';

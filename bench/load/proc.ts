@@ -1,29 +1,91 @@
-/** What a process has used, as the kernel counts it (Linux, /proc). */
-import { readFileSync } from 'node:fs';
+/**
+ * CPU time and memory of a program and all it started, and datagrams dropped, as the kernel counts them:
+ * read from /proc, Linux only.
+ *
+ * Invariant: a process counts with its threads and with every descendant, those included that have
+ * ended and been waited for (cutime, cstime): what a short-lived child spent is not lost.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
 
-/** USER_HZ of every Linux that Node runs on. */
+/** USER_HZ is 100 on every architecture that Node runs on. */
 const TICKS_PER_SECOND = 100;
+/** Fields of /proc/PID/stat (proc(5)), counted from the one after the name. */
+const [PPID, UTIME, STIME, CUTIME, CSTIME] = [1, 11, 12, 13, 14];
 
 export interface CpuSeconds {
   readonly user: number;
   readonly system: number;
 }
 
-/** CPU time of all threads since the start, children not included. */
-export function cpuSecondsOf(pid: number): CpuSeconds {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  // The second field, the name in parentheses, may hold spaces; utime and stime are 14 and 15.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return {
-    user: Number(fields[11]) / TICKS_PER_SECOND,
-    system: Number(fields[12]) / TICKS_PER_SECOND,
-  };
+interface Sample {
+  readonly pid: number;
+  readonly parent: number;
+  readonly userTicks: number;
+  readonly systemTicks: number;
 }
 
-/** Memory in use, shared pages included. */
-export function residentBytesOf(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-  return 1024 * Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0);
+/** @returns null when the process has ended meanwhile */
+function sample(pid: number): Sample | null {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The name may hold anything, brackets too.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    const sum = (...at: readonly number[]): number =>
+      at.reduce((ticks, field) => ticks + Number(fields[field]), 0);
+    const [userTicks, systemTicks] = [sum(UTIME, CUTIME), sum(STIME, CSTIME)];
+    return { pid, parent: Number(fields[PPID]), userTicks, systemTicks };
+  } catch {
+    return null;
+  }
+}
+
+function treeOf(roots: readonly number[]): Sample[] {
+  const samples: Sample[] = [];
+  for (const name of readdirSync('/proc')) {
+    const pid = Number(name);
+    const one = Number.isInteger(pid) ? sample(pid) : null;
+    if (one !== null) samples.push(one);
+  }
+  const within = new Set(roots);
+  // Process ids wrap around, so children do not always follow their parents.
+  for (let size = 0; size !== within.size; ) {
+    size = within.size;
+    for (const { pid, parent } of samples) if (within.has(parent)) within.add(pid);
+  }
+  return samples.filter(({ pid }) => within.has(pid));
+}
+
+/** @returns what the processes and all below them have spent so far, to 10 ms each */
+export function cpuSecondsOf(roots: readonly number[]): CpuSeconds {
+  let [user, system] = [0, 0];
+  for (const { userTicks, systemTicks } of treeOf(roots)) {
+    user += userTicks;
+    system += systemTicks;
+  }
+  return { user: user / TICKS_PER_SECOND, system: system / TICKS_PER_SECOND };
+}
+
+/** User and system together. */
+export function cpuSeconds(roots: readonly number[]): number {
+  const { user, system } = cpuSecondsOf(roots);
+  return user + system;
+}
+
+/**
+ * @param kind Pss: pages that several processes share count once among them; Rss: in each of them whole
+ * @returns octets resident
+ */
+export function residentOctets(roots: readonly number[], kind: 'Pss' | 'Rss' = 'Pss'): number {
+  const line = new RegExp(`^${kind}:\\s+(\\d+)`, 'm');
+  let kibibytes = 0;
+  for (const { pid } of treeOf(roots)) {
+    try {
+      kibibytes += Number(line.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0);
+    } catch {
+      // It has ended.
+    }
+  }
+  return kibibytes * 1024;
 }
 
 /** Datagrams that the kernel dropped because a socket of the port was full. */

@@ -14,7 +14,7 @@ import { CONTESTANTS, type Contestant, present, type Running } from './contestan
 import { QUESTION_ZONES, writeLines } from './dns-questions.ts';
 import { type BurstResult, percentile, runDnsperf } from './dnsperf.ts';
 import { barSvg } from './plot.ts';
-import { cpuSecondsOf, kernelDropsOf, residentBytesOf } from './proc.ts';
+import { cpuSecondsOf, kernelDropsOf, residentOctets } from './proc.ts';
 
 const RESULTS = fileURLToPath(new URL('../results/', import.meta.url));
 const MICROS = 1_000_000;
@@ -181,11 +181,11 @@ async function measure(
   { server, pid }: Running,
   file: string,
 ): Promise<Measured> {
-  const before = cpuSecondsOf(pid);
+  const before = cpuSecondsOf([pid]);
   const dropsBefore = kernelDropsOf(server.port);
   const paced = perSecond === undefined ? {} : { perSecond };
   const burst = await runDnsperf({ server, file, seconds, ...paced, percentiles: isAboutLatency });
-  const after = cpuSecondsOf(pid);
+  const after = cpuSecondsOf([pid]);
   const calm = isAboutLatency ? burst : await runCalm(server, file);
   const user = after.user - before.user;
   return {
@@ -195,7 +195,7 @@ async function measure(
     lostShare: burst.lost / burst.sent,
     p50Micros: MICROS * percentile(calm.latencies, 0.5),
     p99Micros: MICROS * percentile(calm.latencies, 0.99),
-    residentMiB: residentBytesOf(pid) / 1_048_576,
+    residentMiB: residentOctets([pid], 'Rss') / 1_048_576,
     kernelDrops: kernelDropsOf(server.port) - dropsBefore,
   };
 }
