@@ -14,6 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import type { Site } from '../plan/site.ts';
 import type { Suspension, SuspensionScope } from '../running.ts';
 
 /** At once; each is looked up by name, so that more would cost memory alone. */
@@ -66,6 +67,12 @@ export class Suspensions {
     this.#known = known;
   }
 }
+
+/** A site is named by its alias or its id. */
+export const siteSuspension = (
+  suspensions: Suspensions,
+  { alias, id }: Pick<Site, 'alias' | 'id'>,
+): Suspension | null => suspensions.find('site', alias) ?? suspensions.find('site', id);
 
 function read(path: string | null): readonly Suspension[] {
   if (path === null) return [];

@@ -1,0 +1,218 @@
+/**
+ * Where each domain that has mail stands: from the instant its mail falls due to the site it is served by.
+ *
+ * Invariants
+ * - A domain is in one of: the ledger (nothing due), #routing, #held (DNS has trouble), #resting (by a
+ *   rule), one site's ready set, or refused (DNS says it takes no mail).
+ * - DNS trouble touches no message: the domain waits as a whole, and burns no attempt.
+ */
+import type { RouteResult, Undeliverable } from '../plan/route.ts';
+import type { Wait } from '../running.ts';
+import type { DeliveryDeps } from './deps.ts';
+import { DueLedger } from './due-ledger.ts';
+import type { SiteQueue } from './site-queue.ts';
+import type { Suspensions } from './suspensions.ts';
+
+/** Routes are looked up so long before mail falls due; a route is fresh for a minute at least. */
+const PREFETCH_MS = 10_000;
+/** Lookups ahead of time at once, and domains looked at for them each second. */
+const PREFETCHES_MAX = 32;
+const PREFETCH_LOOK_MAX = 1_000;
+/** A domain in DNS trouble is asked for again after 15 s, doubling to 5 min; RFC 9520 wants no less than 1 s. */
+const DNS_WAIT_MS_FIRST = 15_000;
+const DNS_WAIT_MS_MAX = 300_000;
+/** When no resolver answers at all: the same for every domain, short, for it will be back at once. */
+const RESOLVER_WAIT_MS = 5_000;
+
+interface Held {
+  readonly wait: Wait;
+  readonly troubles: number;
+  /** The resolver gave no response at all. */
+  readonly unreachable: boolean;
+}
+
+export interface DomainsParts {
+  readonly deps: DeliveryDeps;
+  readonly suspensions: Suspensions;
+  siteQueue(result: RouteResult & { kind: 'route' }): SiteQueue;
+  /** DNS says that the domain takes no mail. */
+  refuse(domain: string, verdict: Undeliverable): void;
+}
+
+export class Domains {
+  readonly #parts: DomainsParts;
+  readonly #ledger: DueLedger;
+  readonly #routing = new Set<string>();
+  /** Asked of DNS ahead of time. */
+  readonly #prefetching = new Set<string>();
+  readonly #held = new Map<string, Held>();
+  /** Domains that a rule lets rest. */
+  readonly #resting = new Map<string, Wait>();
+  /** Domains that got urgent mail while DNS was being asked. */
+  readonly #hurried = new Set<string>();
+  /** Domain → site that has it in its ready set. */
+  readonly #placed = new Map<string, SiteQueue>();
+  #stopping = false;
+
+  constructor(parts: DomainsParts) {
+    this.#parts = parts;
+    this.#ledger = new DueLedger(parts.deps.clock, (domain) => this.#take(domain));
+  }
+
+  /** How many DNS holds up. */
+  get heldCount(): number {
+    return this.#held.size;
+  }
+
+  /** DNS gave no response at all, for some domain, just now. */
+  get resolverUnreachable(): boolean {
+    for (const { unreachable } of this.#held.values()) if (unreachable) return true;
+    return false;
+  }
+
+  /** Those that DNS holds up. */
+  held(limit: number): { domain: string; wait: Wait }[] {
+    const held: { domain: string; wait: Wait }[] = [];
+    for (const [domain, { wait }] of this.#held) {
+      if (held.push({ domain, wait }) >= limit) break;
+    }
+    return held;
+  }
+
+  siteOf(domain: string): SiteQueue | undefined {
+    return this.#placed.get(domain);
+  }
+
+  /** What keeps the domain from any site: DNS, or a rule. */
+  waitOf(domain: string): Wait | undefined {
+    return this.#held.get(domain)?.wait ?? this.#resting.get(domain);
+  }
+
+  stop(): void {
+    this.#stopping = true;
+    this.#ledger.stop();
+  }
+
+  /** The domain has work that is due then. */
+  due(domain: string, dueMs: number): void {
+    if (this.#stopping) return;
+    if (dueMs <= this.#parts.deps.clock.wallMs()) this.#take(domain);
+    else this.#ledger.note(domain, dueMs);
+  }
+
+  /** The domain, whose mail is not being looked for now, has work then. */
+  later(domain: string, dueMs: number): void {
+    this.#ledger.note(domain, dueMs);
+  }
+
+  /** Urgent mail has come. */
+  hasten(domain: string): void {
+    const site = this.#placed.get(domain);
+    if (site !== undefined) site.hasten(domain);
+    else if (this.#routing.has(domain)) this.#hurried.add(domain);
+  }
+
+  /** Whatever was learned to hold it up is forgotten. */
+  hurry(domain: string): void {
+    this.#held.delete(domain);
+    this.#resting.delete(domain);
+    this.#take(domain);
+  }
+
+  /** Takes it away from its site. */
+  remove(domain: string): void {
+    this.#placed.get(domain)?.remove(domain);
+    this.#placed.delete(domain);
+  }
+
+  /** A rule lets it rest. */
+  rest(domain: string, wait: Wait): void {
+    this.#placed.delete(domain);
+    this.#resting.set(domain, wait);
+    this.#ledger.note(domain, wait.untilMs ?? 0);
+  }
+
+  reroute(domains: readonly string[]): void {
+    for (const domain of domains) {
+      this.#placed.delete(domain);
+      this.#take(domain);
+    }
+  }
+
+  /** Its site has nothing due of it. */
+  drained(domain: string, nextDueMs: number | null): void {
+    this.#placed.delete(domain);
+    if (nextDueMs !== null) this.due(domain, nextDueMs);
+  }
+
+  /** Asks DNS for what is due soon, so that mail does not wait for it; and only where nothing fresh is known. */
+  prefetch(): void {
+    if (this.#stopping || this.resolverUnreachable) return;
+    const { clock, router } = this.#parts.deps;
+    for (const domain of this.#ledger.soon(clock.wallMs() + PREFETCH_MS, PREFETCH_LOOK_MAX)) {
+      if (this.#prefetching.size >= PREFETCHES_MAX) return;
+      if (this.#prefetching.has(domain) || this.#held.has(domain)) continue;
+      if (router.peek(domain) !== null) continue;
+      this.#prefetching.add(domain);
+      void router.route(domain).then(() => this.#prefetching.delete(domain));
+    }
+  }
+
+  #take(domain: string): void {
+    if (this.#stopping || this.#routing.has(domain)) return;
+    // Whoever resumes it finds it again.
+    if (this.#parts.suspensions.find('domain', domain) !== null) return;
+    if (this.#placed.get(domain)?.touch(domain)) return;
+    const nowMs = this.#parts.deps.clock.wallMs();
+    const heldUntilMs = this.#held.get(domain)?.wait.untilMs ?? 0;
+    if (heldUntilMs > nowMs) {
+      this.#ledger.note(domain, heldUntilMs);
+      return;
+    }
+    const restUntilMs = this.#resting.get(domain)?.untilMs ?? 0;
+    if (restUntilMs > nowMs) {
+      this.#ledger.note(domain, restUntilMs);
+      return;
+    }
+    this.#resting.delete(domain);
+    this.#routing.add(domain);
+    void this.#route(domain);
+  }
+
+  async #route(domain: string): Promise<void> {
+    const { suspensions, deps } = this.#parts;
+    const result = await deps.router.route(domain);
+    this.#routing.delete(domain);
+    const hurried = this.#hurried.delete(domain);
+    if (this.#stopping) return;
+    if (result.kind === 'trouble') {
+      this.#hold(domain, result);
+      return;
+    }
+    this.#held.delete(domain);
+    if (result.kind === 'undeliverable') return void this.#parts.refuse(domain, result);
+    if (suspensions.find('domain', domain) !== null) return;
+    const queue = this.#parts.siteQueue(result);
+    const before = this.#placed.get(domain);
+    if (before !== undefined && before !== queue) before.remove(domain);
+    this.#placed.set(domain, queue);
+    queue.add(domain, result.freshUntilMs);
+    if (hurried) queue.hasten(domain);
+  }
+
+  #hold(domain: string, trouble: RouteResult & { kind: 'trouble' }): void {
+    const { clock, random } = this.#parts.deps;
+    const before = this.#held.get(domain);
+    const troubles = (before?.troubles ?? 0) + 1;
+    const nowMs = clock.wallMs();
+    const doubledMs = Math.min(DNS_WAIT_MS_FIRST * 2 ** (troubles - 1), DNS_WAIT_MS_MAX);
+    const waitMs = trouble.reachable ? doubledMs : RESOLVER_WAIT_MS;
+    const untilMs = nowMs + Math.round(waitMs * (0.9 + 0.2 * random.fraction()));
+    this.#held.set(domain, {
+      wait: { on: 'dns', text: trouble.text, sinceMs: before?.wait.sinceMs ?? nowMs, untilMs },
+      troubles,
+      unreachable: !trouble.reachable,
+    });
+    this.#ledger.note(domain, untilMs);
+  }
+}

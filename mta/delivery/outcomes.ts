@@ -1,0 +1,147 @@
+/**
+ * From the outcome of a transaction, or an operator's decision, to what the spool keeps, which notices
+ * are sent, and who is told.
+ */
+import type { MessageId, Submission } from '../envelope.ts';
+import type { RecipientFact } from '../smtp/transaction.ts';
+import type { LeasedMessage, Settlement, WaitReason } from '../spool/spool.ts';
+import { type Consignment, dispose, type Failure } from './consignment.ts';
+import type { DeliveryDeps } from './deps.ts';
+import type { Settler } from './settler.ts';
+
+export interface OutcomesParts {
+  readonly deps: DeliveryDeps;
+  readonly settler: Settler;
+  /** A notice is in the spool. */
+  arrived(id: MessageId, notice: Submission): void;
+  /** The domain has work then. */
+  due(domain: string, dueMs: number): void;
+}
+
+interface Aftermath {
+  /** Notices besides that of failures. */
+  readonly others?: readonly (Submission | null)[];
+  /** Failures cause a notice. */
+  readonly tell?: boolean;
+  readonly settled?: () => void;
+}
+
+export class Outcomes {
+  readonly #parts: OutcomesParts;
+
+  constructor(parts: OutcomesParts) {
+    this.#parts = parts;
+  }
+
+  /** A transaction is over. */
+  finished(consignment: Consignment, facts: readonly RecipientFact[], host: string): void {
+    const { config, clock, random, counters, events, relayed, delayed } = this.#parts.deps;
+    const { leased } = consignment;
+    const disposal = dispose(consignment, facts, {
+      retry: { waitsMs: consignment.limits.retryMs, ageMsMax: config.max_age },
+      random,
+      nowMs: clock.wallMs(),
+      host,
+      delayWarningMs: config.delay_warning,
+    });
+    for (const { recipient, reply } of disposal.delivered) {
+      counters.delivered += 1;
+      events.delivery(leased, recipient, host, reply);
+    }
+    for (const { recipient, reason, dueMs } of disposal.deferred) {
+      counters.deferred += 1;
+      events.deferral(leased, recipient, reason, dueMs);
+    }
+    // A host that offers DSN tells of success itself; of the others we say what we know.
+    const silent = consignment.dsn !== undefined && !consignment.dsn.passedOn;
+    const relay = silent ? (relayed?.(leased, disposal.delivered, host) ?? null) : null;
+    const late = disposal.late.length > 0 ? delayed(leased, disposal.late) : null;
+    const settled = (): void => {
+      for (const { recipient, dueMs } of disposal.deferred) {
+        this.#parts.due(recipient.domain, dueMs);
+      }
+      for (const [position, settlement] of disposal.settlements.entries()) {
+        if (settlement.kind !== 'released') continue;
+        const { domain } = leased.recipients[position]!;
+        this.#parts.due(domain, 0);
+      }
+    };
+    this.#settle(leased, disposal.settlements, disposal.failures, {
+      others: [relay, late],
+      settled,
+    });
+  }
+
+  /** Ends every recipient of the lease with a failure. */
+  giveBack(
+    leased: LeasedMessage,
+    failureOf: (recipient: LeasedMessage['recipients'][number]) => Omit<Failure, 'recipient'>,
+    aftermath: Aftermath = {},
+  ): void {
+    const failures = leased.recipients.map((recipient) => ({ ...failureOf(recipient), recipient }));
+    const settlements = leased.recipients.map(({ index }) => ({
+      key: { message: leased.message, index },
+      kind: 'done' as const,
+    }));
+    this.#settle(leased, settlements, failures, aftermath);
+  }
+
+  /** Resolves when it is kept. */
+  reschedule(
+    leased: LeasedMessage,
+    next: (recipient: LeasedMessage['recipients'][number]) => {
+      readonly dueMs: number;
+      readonly reason: WaitReason;
+    },
+  ): Promise<void> {
+    return new Promise((resolve) => {
+      const settlements = leased.recipients.map((recipient) => ({
+        key: { message: leased.message, index: recipient.index },
+        kind: 'deferred' as const,
+        attempts: recipient.attempts,
+        ...next(recipient),
+      }));
+      this.#parts.settler.add(settlements, [], () => {
+        for (const [position, { dueMs }] of settlements.entries()) {
+          this.#parts.due(leased.recipients[position]!.domain, dueMs);
+        }
+        resolve();
+      });
+    });
+  }
+
+  /** Leases go back untried. */
+  release(consignments: readonly Consignment[]): void {
+    const settlements = consignments.flatMap(({ leased }) =>
+      leased.recipients.map(({ index }) => ({
+        key: { message: leased.message, index },
+        kind: 'released' as const,
+      })),
+    );
+    this.#parts.settler.add(settlements, [], () => {
+      for (const { leased } of consignments) {
+        for (const { domain } of leased.recipients) this.#parts.due(domain, 0);
+      }
+    });
+  }
+
+  #settle(
+    leased: LeasedMessage,
+    settlements: readonly Settlement[],
+    failures: readonly Failure[],
+    { others = [], tell = true, settled = () => undefined }: Aftermath,
+  ): void {
+    const { counters, events, bounce } = this.#parts.deps;
+    for (const failure of failures) {
+      if (failure.expired) counters.expired += 1;
+      else counters.bounced += 1;
+      events.bounce(leased, failure);
+    }
+    const notice = tell && failures.length > 0 ? bounce(leased, failures) : null;
+    const notices = [...others, notice].filter((one) => one !== null);
+    this.#parts.settler.add(settlements, notices, (ids) => {
+      for (const [position, id] of ids.entries()) this.#parts.arrived(id, notices[position]!);
+      settled();
+    });
+  }
+}
