@@ -27,7 +27,7 @@ export interface InjectionOptions {
   readonly address: string;
   readonly port: number;
   readonly sessions: number;
-  readonly letters: Iterator<Letter>;
+  readonly letters: Iterator<Letter> | AsyncIterator<Letter>;
   /** Called once for each letter that got its 250. */
   readonly onAcknowledged?: (letter: Letter) => void;
   /** Wait after a refusal for now (4xx) or a lost session; default 100. */
@@ -214,7 +214,8 @@ export async function inject(options: InjectionOptions): Promise<InjectionResult
   const failed = new Map<string, string>();
   let acknowledged = 0;
   const run = async (worker: Worker): Promise<void> => {
-    for (let next = options.letters.next(); next.done !== true; next = options.letters.next()) {
+    const { letters } = options;
+    for (let next = await letters.next(); next.done !== true; next = await letters.next()) {
       const reply = await worker.deliver(next.value);
       if (reply.startsWith('250')) {
         acknowledged += 1;
