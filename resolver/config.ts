@@ -307,7 +307,9 @@ export const resolverSchema = z
       .string()
       .max(255)
       .default('')
-      .describe('Told to who asks for id.server or hostname.bind in class CHAOS; "": REFUSED.'),
+      .describe(
+        'Told to who asks by NSID (RFC 5001), or for id.server or hostname.bind in class CHAOS; "": REFUSED.',
+      ),
     version: z
       .string()
       .max(255)

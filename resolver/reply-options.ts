@@ -1,7 +1,7 @@
 /**
  * What a client that sent an EDNS option gets back beside the answer: its cookie with ours (RFC 7873,
- * 9018), how long its connection may idle (RFC 7828), padding where nobody can see how long an answer is
- * (RFC 7830, 8467). Clients that sent none, as most do, cost nothing here.
+ * 9018), our name (RFC 5001), how long its connection may idle (RFC 7828), padding where nobody can see
+ * how long an answer is (RFC 7830, 8467). Clients that sent none, as most do, cost nothing here.
  */
 import type { Transport } from './counters.ts';
 import { COOKIE_OCTETS, type ServerCookies } from './server-cookies.ts';
@@ -20,32 +20,43 @@ const KEEPALIVE_OCTETS = 2;
 /** Responses are padded to a multiple of this (RFC 8467 §4.1). */
 const BLOCK_OCTETS = 468;
 
+/** Of the name that NSID tells; the setting `identity` has no more. */
+const NSID_OCTETS_MAX = 255;
+
 /** What {@link ReplyOptions.append} writes at most. */
 export const REPLY_OPTIONS_OCTETS_MAX =
-  3 * OPTION_FIXED_OCTETS + COOKIE_OCTETS + KEEPALIVE_OCTETS + BLOCK_OCTETS;
+  4 * OPTION_FIXED_OCTETS + COOKIE_OCTETS + NSID_OCTETS_MAX + KEEPALIVE_OCTETS + BLOCK_OCTETS;
 
 const cursor = new RecordCursor();
 
 export class ReplyOptions {
   readonly #cookies: ServerCookies;
+  readonly #nsid: Uint8Array;
   readonly #idleMs: number;
 
-  constructor(cookies: ServerCookies, idleMs: number) {
+  /** @param nsid told to who asks; "": nothing is */
+  constructor(cookies: ServerCookies, nsid: string, idleMs: number) {
     this.#cookies = cookies;
+    this.#nsid = Buffer.from(nsid).subarray(0, NSID_OCTETS_MAX);
     this.#idleMs = idleMs;
   }
 
   /** Whether there is anything to append. */
   wanted(view: QueryView, transport: Transport): boolean {
-    if (view.cookieLength > 0) return true;
+    if (view.cookieLength > 0 || this.#tellsNsid(view)) return true;
     return transport !== 'udp' && (view.hasKeepalive || view.hasPadding);
   }
 
   /** Octets to leave for what {@link append} may not leave out. */
   reserve(view: QueryView, transport: Transport): number {
     const cookie = view.cookieLength > 0 ? OPTION_FIXED_OCTETS + COOKIE_OCTETS : 0;
+    const nsid = this.#tellsNsid(view) ? OPTION_FIXED_OCTETS + this.#nsid.length : 0;
     const keepalive = transport === 'udp' ? 0 : OPTION_FIXED_OCTETS + KEEPALIVE_OCTETS;
-    return cookie + keepalive;
+    return cookie + nsid + keepalive;
+  }
+
+  #tellsNsid(view: QueryView): boolean {
+    return view.hasNsid && this.#nsid.length > 0;
   }
 
   /**
@@ -71,6 +82,7 @@ export class ReplyOptions {
       const made = this.#cookies.make(cookie, client.address, nowSeconds);
       end = appendOption(out, end, EDNS_OPTION.COOKIE, made);
     }
+    if (this.#tellsNsid(view)) end = appendOption(out, end, EDNS_OPTION.NSID, this.#nsid);
     // HTTP/2 has its own ways to keep a connection (RFC 8484 §5.2 leaves it to HTTP).
     if (view.hasKeepalive && (client.transport === 'tcp' || client.transport === 'tls')) {
       const timeout = new Uint8Array(KEEPALIVE_OCTETS);

@@ -10,7 +10,6 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import type { TimerWheel } from '../runtime/timer-wheel.ts';
-import { Acl } from './acl.ts';
 import { Attendants } from './attendants.ts';
 import { answerWithoutIpv6 } from './bundle/no-ipv6.ts';
 import { type AdmissionLimits, admit } from './cache/admission.ts';
@@ -29,9 +28,9 @@ import type { ResolverConfig } from './config.ts';
 import type { Counters, Source, Transport } from './counters.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Events } from './events.ts';
+import { crowdedOut, NOT_RECURSIVE, OVERDUE, unconfirmed } from './extended-errors.ts';
+import { Gate } from './gate.ts';
 import { LocalNames } from './local-names.ts';
-import { answerOddQuestion, type Identity, isOddQuestion } from './odd-questions.ts';
-import { isLoopback, RateLimit } from './rate-limit.ts';
 import { refreshQuestion } from './refresh.ts';
 import { REPLY_OPTIONS_OCTETS_MAX, ReplyOptions } from './reply-options.ts';
 import { SECRET_OCTETS, ServerCookies } from './server-cookies.ts';
@@ -40,13 +39,7 @@ import type { Forwarder, ForwardFailure } from './upstream/forward.ts';
 import { type Flight, type FlightOwner, InFlight } from './upstream/in-flight.ts';
 import { laneOf, type Question, questionOf } from './upstream/question.ts';
 import type { Upstream } from './upstream/upstream.ts';
-import {
-  EXTENDED_ERROR,
-  FLAG,
-  HEADER_OCTETS,
-  MESSAGE_OCTETS_MAX,
-  RCODE,
-} from './wire/constants.ts';
+import { EXTENDED_ERROR, HEADER_OCTETS, MESSAGE_OCTETS_MAX, RCODE } from './wire/constants.ts';
 import { readExtendedError } from './wire/extended-error.ts';
 import { parseQuery, QueryVerdict, QueryView, udpLimitOctets } from './wire/message.ts';
 import { type ExtendedError, writeError } from './wire/write.ts';
@@ -75,36 +68,6 @@ interface Waiter {
   readonly dueAtMs: number;
   readonly source: 'upstream' | 'coalesced';
 }
-
-const NOT_ALLOWED: ExtendedError = {
-  code: EXTENDED_ERROR.PROHIBITED,
-  text: 'this client is not in resolver.allow',
-};
-const NOT_RECURSIVE: ExtendedError = {
-  code: EXTENDED_ERROR.NOT_AUTHORITATIVE,
-  text: 'not cached, and the query does not desire recursion',
-};
-const OVER_LIMIT: ExtendedError = {
-  code: EXTENDED_ERROR.PROHIBITED,
-  text: 'too many queries of this client (resolver.rate_limit)',
-};
-const OVERDUE: ExtendedError = {
-  code: EXTENDED_ERROR.NO_REACHABLE_AUTHORITY,
-  text: 'no answer yet, and this client waits no longer (resolver.clients)',
-};
-const TOO_MANY: ExtendedError = {
-  code: EXTENDED_ERROR.OTHER,
-  text: 'too many questions are under way (resolver.in_flight)',
-};
-
-const TOO_MANY_LISTS: ExtendedError = {
-  code: EXTENDED_ERROR.OTHER,
-  text: 'too many questions to block lists are under way (resolver.dnsbl.in_flight)',
-};
-const unconfirmed = (text: string): ExtendedError => ({
-  code: EXTENDED_ERROR.OTHER,
-  text: `not confirmed: ${text}`,
-});
 
 const limitsOf = ({ cache, stale }: ResolverConfig): AdmissionLimits => ({
   minTtlMs: cache.min_ttl,
@@ -136,10 +99,8 @@ export class Service implements FlightOwner<Waiter> {
   readonly #cache: CacheStore;
   readonly #counters: Counters;
   readonly #clock: Clock;
-  readonly #acl: Acl;
+  readonly #gate: Gate;
   #deadlines: Deadlines;
-  readonly #rateLimit: RateLimit;
-  readonly #overLimit: ResolverConfig['rate_limit_answer'];
   #limits: AdmissionLimits;
   readonly #view = new QueryView();
   /** Reused for every rendering. */
@@ -148,25 +109,19 @@ export class Service implements FlightOwner<Waiter> {
   #recheckMs = 0;
   #prefetchHits = 0;
   readonly #scratch = new Uint8Array(ANSWER_OCTETS_MAX);
-  readonly #cookies: ServerCookies;
   readonly #replyOptions: ReplyOptions;
-  readonly #requireCookies: boolean;
-  readonly #identity: Identity;
+  readonly #wallSeconds = (): number => Math.floor(this.#clock.wallMs() / 1000);
 
   constructor(options: ServiceOptions) {
     const { config, cache, counters, clock, wheel, forwarder } = options;
     this.#cache = cache;
     this.#counters = counters;
     this.#clock = clock;
-    this.#acl = new Acl(config.allow);
     this.localNames = new LocalNames(config);
     this.#deadlines = new Deadlines(config.clients, config.deadline);
-    this.#rateLimit = new RateLimit(config.rate_limit);
-    this.#overLimit = config.rate_limit_answer;
-    this.#cookies = new ServerCookies(cookieSecrets(config, options.random));
-    this.#replyOptions = new ReplyOptions(this.#cookies, IDLE_MS);
-    this.#requireCookies = config.require_cookies;
-    this.#identity = { name: config.identity, version: config.version };
+    const cookies = new ServerCookies(cookieSecrets(config, options.random));
+    this.#gate = new Gate(config, cookies, counters);
+    this.#replyOptions = new ReplyOptions(cookies, config.identity, IDLE_MS);
     this.#limits = limitsOf(config);
     this.#setPace(config);
     this.#forwarder = forwarder;
@@ -265,13 +220,12 @@ export class Service implements FlightOwner<Waiter> {
     }
     this.#counters.countQuery(transport, view.qtype);
     const nowMs = this.#clock.monotonicMs();
-    if (!this.#rateLimit.admits(address, nowMs))
-      return this.#answerOverLimit(message, transport, out);
-    if (verdict !== QueryVerdict.ok || !this.#acl.allows(address) || isOddQuestion(view)) {
-      return this.#answerUnusual(message, address, nowMs, out);
-    }
-    if (this.#requireCookies && transport === 'udp' && !this.#bringsCookie(message, address)) {
-      return this.#demandCookie(message, nowMs, out);
+    const turned = this.#gate.turn(message, view, transport, address, nowMs, this.#wallSeconds);
+    if (turned !== null) {
+      const { answer, source } = turned;
+      if (answer !== null) out.set(answer);
+      if (source !== null) this.#count(source, out, nowMs);
+      return answer?.length ?? DROPPED;
     }
     const key = queryKey(message, view);
     const cache = this.cacheOf(key);
@@ -334,7 +288,8 @@ export class Service implements FlightOwner<Waiter> {
     if (stale !== null && (flight === undefined || this.#isHopeless(flight))) {
       this.#sendEntry(key, stale, waiter, 'stale', nowMs);
     } else if (flight === undefined || !this.inFlight.join(flight, waiter)) {
-      const reason = this.attendants.dnsbl.zoneOf(key) === null ? TOO_MANY : TOO_MANY_LISTS;
+      const isDnsbl = this.attendants.dnsbl.zoneOf(key) !== null;
+      const reason = crowdedOut(isDnsbl, this.#forwarder.waitsForBudget);
       this.#sendOwn(
         writeError(message, view, RCODE.SERVFAIL, reason),
         message,
@@ -558,64 +513,12 @@ export class Service implements FlightOwner<Waiter> {
     query: Uint8Array,
     client: { readonly transport: Transport; readonly address: string },
   ): number {
-    const nowSeconds = Math.floor(this.#clock.wallMs() / 1000);
-    return this.#replyOptions.append(out, octets, query, this.#view, client, nowSeconds);
+    return this.#replyOptions.append(out, octets, query, this.#view, client, this.#wallSeconds());
   }
 
   #octetsMax(transport: Transport): number {
     const octets = transport === 'udp' ? udpLimitOctets(this.#view) : MESSAGE_OCTETS_MAX;
     return octets - this.#replyOptions.reserve(this.#view, transport);
-  }
-
-  #bringsCookie(message: Uint8Array, address: string): boolean {
-    if (isLoopback(address)) return true;
-    const { cookieOffset, cookieLength } = this.#view;
-    const cookie = message.subarray(cookieOffset, cookieOffset + cookieLength);
-    return this.#cookies.knows(cookie, address, Math.floor(this.#clock.wallMs() / 1000));
-  }
-
-  /** BADCOOKIE to who can do better; TC to who cannot, because over TCP its address is no lie. */
-  #demandCookie(message: Uint8Array, nowMs: number, out: Uint8Array): number {
-    const hasCookie = this.#view.cookieLength > 0;
-    const rcode = hasCookie ? RCODE.BADCOOKIE : RCODE.NOERROR;
-    const answer = writeError(message, this.#view, rcode);
-    if (!hasCookie) answer[2] = answer[2]! | (FLAG.TC >>> 8);
-    out.set(answer);
-    this.#count('refused', out, nowMs);
-    return answer.length;
-  }
-
-  #answerOverLimit(message: Uint8Array, transport: Transport, out: Uint8Array): number {
-    const how = transport === 'udp' ? this.#overLimit : 'refuse';
-    this.#counters.drops.rate += 1;
-    if (how === 'drop') return DROPPED;
-    const rcode = how === 'refuse' ? RCODE.REFUSED : RCODE.NOERROR;
-    const answer = writeError(message, this.#view, rcode, OVER_LIMIT);
-    if (how === 'truncate') answer[2] = answer[2]! | (FLAG.TC >>> 8);
-    out.set(answer);
-    return answer.length;
-  }
-
-  #answerUnusual(message: Uint8Array, address: string, nowMs: number, out: Uint8Array): number {
-    const view = this.#view;
-    let answer: Uint8Array;
-    let source: Source;
-    if (!this.#acl.allows(address)) {
-      answer = writeError(message, view, RCODE.REFUSED, NOT_ALLOWED);
-      source = 'refused';
-    } else if (view.verdict === QueryVerdict.cookieOnly) {
-      answer = writeError(message, view, RCODE.NOERROR);
-      source = 'local';
-    } else if (view.verdict !== QueryVerdict.ok) {
-      answer = writeError(message, view, view.verdict);
-      source = 'failure';
-    } else {
-      answer = answerOddQuestion(message, view, this.#identity);
-      source = (answer[3]! & 0x0f) === RCODE.NOERROR ? 'local' : 'refused';
-    }
-    out.set(answer);
-    this.#count(source, out, nowMs);
-    return answer.length;
   }
 
   #count(source: Source, answer: Uint8Array, arrivedAtMs: number): void {

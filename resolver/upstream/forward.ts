@@ -106,6 +106,11 @@ export class Forwarder {
     return forwarding;
   }
 
+  /** Questions wait for the packets of some group. */
+  get waitsForBudget(): boolean {
+    return this.groups.some(({ budget }) => budget.waiting.some((count) => count > 0));
+  }
+
   /** The upstream has just gone down. */
   noteDown(upstream: Upstream): void {
     this.#onDown(upstream);

@@ -127,7 +127,8 @@ export class QueryView {
   /** The COOKIE option's data (RFC 7873); length 0 when there is none. */
   cookieOffset = 0;
   cookieLength = 0;
-  /** Options that ask for the same in the response (RFC 7828, RFC 7830). */
+  /** Options that ask for the same in the response (RFC 5001, RFC 7828, RFC 7830). */
+  hasNsid = false;
   hasKeepalive = false;
   hasPadding = false;
 }
@@ -146,6 +147,7 @@ function resetView(view: QueryView): void {
   view.optionsLength = 0;
   view.cookieOffset = 0;
   view.cookieLength = 0;
+  view.hasNsid = false;
   view.hasKeepalive = false;
   view.hasPadding = false;
 }
@@ -267,6 +269,8 @@ function parseOptions(message: Uint8Array, view: QueryView): QueryVerdict {
       if (!isCookieLength(length)) return QueryVerdict.formErr;
       view.cookieOffset = at;
       view.cookieLength = length;
+    } else if (code === EDNS_OPTION.NSID) {
+      view.hasNsid = true;
     } else if (code === EDNS_OPTION.TCP_KEEPALIVE) {
       view.hasKeepalive = true;
     } else if (code === EDNS_OPTION.PADDING) {

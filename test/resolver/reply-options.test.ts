@@ -28,6 +28,7 @@ beforeEach(async () => {
 });
 afterEach(() => cleanup.run());
 
+const NSID = 3;
 const COOKIE = 10;
 const KEEPALIVE = 11;
 const PADDING = 12;
@@ -83,6 +84,23 @@ test('the idle time is told over TCP to who asks, never over UDP (RFC 7828)', as
   expect(optionsOf(answer!)).toMatchObject([{ code: KEEPALIVE, data: Buffer.from([0, 200]) }]);
   const plain = frame(question('k.example', TYPE.A));
   expect(optionsOf((await exchangeTcp(resolver.endpoint, plain))[0]!)).toEqual([]);
+});
+
+test('our name is told to who asks by NSID, on a miss and a hit, and to nobody else (RFC 5001)', async () => {
+  const query = withOptions(question('n.example', TYPE.A), [[NSID, []]]);
+  for (const _ of ['miss', 'hit']) {
+    const answer = await askOctets(resolver.endpoint, query);
+    expect(oracle(answer).answers).toHaveLength(1);
+    expect(optionsOf(answer)).toMatchObject([{ code: NSID, data: Buffer.from('mx1') }]);
+  }
+  expect(optionsOf(await askOctets(resolver.endpoint, question('n.example', TYPE.A)))).toEqual([]);
+});
+
+test('without a name NSID is not answered', async () => {
+  const upstream = cleanup.stop(await FakeUpstream.start(answers(300)));
+  const nameless = cleanup.stop(await startTestResolver([upstream.endpoint]));
+  const query = withOptions(question('n.example', TYPE.A), [[NSID, []]]);
+  expect(optionsOf(await askOctets(nameless.endpoint, query))).toEqual([]);
 });
 
 test('padding in the clear is none', async () => {

@@ -167,6 +167,18 @@ describe('in flight', () => {
     const packet = await client.answer(1);
     client.close();
     expect([packet.readUInt16BE(0), (packet[3] ?? 0) & 15]).toEqual([16, RCODE.SERVFAIL]);
+    expect(packet.toString('latin1')).toContain('under way (resolver.in_flight)');
+  });
+
+  test('and where the others wait for packets, it names the budget', async () => {
+    await start({ in_flight: 64, budget: 20 });
+    upstream.behaviour = silent;
+    const client = new UdpClient(resolver.endpoint);
+    for (let n = 0; n < 65; n += 1) client.send(question(`n${n}.example`, TYPE.A, { id: n }));
+    const packet = await client.answer(1);
+    client.close();
+    expect(packet.readUInt16BE(0)).toBe(64);
+    expect(packet.toString('latin1')).toContain('wait for the packet budget (resolver.budget');
   });
 });
 

@@ -61,6 +61,10 @@ const ABILITIES = {
   root: { has: () => process.getuid?.() === 0, why: 'run as root' },
   /** Linux alone answers on all of 127.0.0.0/8 without being told to. */
   'loopback-network': { has: () => process.platform === 'linux', why: 'run on Linux' },
+  'private-network': {
+    has: () => spawnSync('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up']).status === 0,
+    why: 'run as root with CAP_SYS_ADMIN and iproute2',
+  },
   tmpfs: {
     has: () => spawnSync('unshare', ['--mount', 'true']).status === 0,
     why: 'run as root with CAP_SYS_ADMIN',
