@@ -19,15 +19,24 @@ import { Outcomes } from './delivery/outcomes.ts';
 import { Returns } from './delivery/returns.ts';
 import { Settler } from './delivery/settler.ts';
 import type { SiteContext } from './delivery/site-context.ts';
+import { siteDetail } from './delivery/site-detail.ts';
 import { SiteQueue } from './delivery/site-queue.ts';
 import { Suspensions, siteSuspension } from './delivery/suspensions.ts';
 import { Throttles } from './delivery/throttle.ts';
+import { Watch } from './delivery/watch.ts';
 import type { MessageId, Submission } from './envelope.ts';
 import { SpoolUnavailable } from './errors.ts';
 import type { DeliveryCounters } from './metrics.ts';
 import { type Dispatcher, NEVER_MS } from './operator.ts';
 import type { RouteResult } from './plan/route.ts';
-import type { SiteStatus, Suspension, SuspensionScope, Wait } from './running.ts';
+import type {
+  LimitChange,
+  SiteDetail,
+  SiteStatus,
+  Suspension,
+  SuspensionScope,
+  Wait,
+} from './running.ts';
 import type { LeasedMessage, QueuedRecipient } from './spool/spool.ts';
 
 export type { DeliveryDeps, DeliveryEvents } from './delivery/deps.ts';
@@ -57,6 +66,7 @@ export class Delivery {
   #heldTenants: readonly string[];
   #yieldedAtMs = Number.NEGATIVE_INFINITY;
   readonly #siteContext: SiteContext;
+  readonly #watch = new Watch();
   #timers: Timer[] = [];
   #stopping = false;
   /** Wall ms since when an operator holds all mail back, or null. */
@@ -79,6 +89,7 @@ export class Delivery {
     this.#outcomes = new Outcomes({
       deps,
       settler: this.#settler,
+      watch: this.#watch,
       arrived: (id, notice) => this.#arrived(id, notice),
       due: (domain, dueMs) => this.#domains.due(domain, dueMs),
     });
@@ -116,7 +127,9 @@ export class Delivery {
       heldTenants: () => this.#heldTenants,
       crowded: () => this.#crowded(),
       suspendDomain: (domain, wait) => domains.rest(domain, wait),
-      finished: (consignment, facts, host) => outcomes.finished(consignment, facts, host),
+      finished: (consignment, facts, host, site) =>
+        outcomes.finished(consignment, facts, host, site),
+      changed: (change) => this.#watch.changed(change),
       release: (consignments) => outcomes.release(consignments),
       drained: (domain, nextDueMs) => domains.drained(domain, nextDueMs),
       reroute: (ofSite) => domains.reroute(ofSite),
@@ -238,6 +251,25 @@ export class Delivery {
         hold: queue.hold,
       }))
       .sort((one, other) => other.buffered - one.buffered || (one.id < other.id ? -1 : 1));
+  }
+
+  /** Attempts put off since start, by cause. */
+  get causes(): ReadonlyMap<string, number> {
+    return this.#watch.causes;
+  }
+
+  changes(): readonly LimitChange[] {
+    return this.#watch.changes();
+  }
+
+  /** @param name id or alias */
+  site(name: string): SiteDetail | null {
+    const byAlias = () => [...this.#sites.values()].find(({ site }) => site.alias === name);
+    const queue = this.#sites.get(name) ?? byAlias() ?? null;
+    const site = queue?.site ?? this.#watch.siteOf(name);
+    if (site === null) return null;
+    const replies = this.#watch.repliesOf(site.id);
+    return siteDetail(site, queue, this.#deps.shaping.limitsOf(site, null), replies);
   }
 
   /** Domains that DNS holds up. */

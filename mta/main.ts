@@ -129,6 +129,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
         refusals: () => intake.counters.refused,
         octetsReceived: () => intake.counters.octets,
         dnsQueries: () => dns.counters().queries,
+        causes: () => delivery.causes,
         signing: signer.counters,
         counts: () => counts(spool),
         connectionsOpen: () => delivery.connections,
@@ -138,6 +139,8 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
       injection: (fastify) => injectionApi(fastify, intake),
       ready: () => spool.trouble()?.text ?? (intake.draining ? 'draining: no mail is taken' : null),
       status: () => status(startedAtMs),
+      changes: () => delivery.changes(),
+      site: (name) => delivery.site(name),
       async why({ message, index }) {
         const recipients = await spool.inspect(message);
         return recipients

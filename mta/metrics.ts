@@ -34,6 +34,8 @@ export interface MetricSources {
   octetsReceived(): number;
   /** Lookups asked of the resolver, by type. */
   dnsQueries(): ReadonlyMap<string, number>;
+  /** Attempts put off, by cause; keys are ours. */
+  causes(): ReadonlyMap<string, number>;
   readonly signing: SigningCounters;
   counts(): Promise<SpoolCounts>;
   connectionsOpen(): number;
@@ -54,6 +56,9 @@ export function mtaMetrics(sources: MetricSources): Registry {
       for (const outcome of OUTCOMES) set({ outcome }, sources.delivery[outcome]);
     },
   );
+  counter('deferrals_total', 'Attempts put off, by cause.', ['reason'], (set) => {
+    for (const [reason, count] of sources.causes()) set({ reason }, count);
+  });
   counter('refusals_total', 'Mail not taken at intake, by reason.', ['reason'], (set) => {
     for (const [reason, count] of Object.entries(sources.refusals())) set({ reason }, count);
   });

@@ -67,6 +67,61 @@ export interface SiteStatus {
   readonly hold: Wait | null;
 }
 
+/** Something that a host of the site said, or that became of trying it. */
+export interface SiteReply {
+  readonly atMs: number;
+  readonly host: string;
+  /** Of the recipient; null of the last message taken, whosever it was. */
+  readonly domain: string | null;
+  readonly outcome: 'delivered' | 'deferred' | 'bounced' | 'expired';
+  readonly text: string;
+}
+
+/** The pace of a site changed, and why. */
+export interface LimitChange {
+  readonly atMs: number;
+  /** Alias of the site. */
+  readonly site: string;
+  /**
+   * 'slow': a longer pause between messages. 'rest': the site, or one domain, waits by rule. 'connections':
+   * a host would not have one more. 'hold': no host takes mail. 'well': one does again.
+   */
+  readonly kind: 'slow' | 'rest' | 'connections' | 'hold' | 'well';
+  readonly text: string;
+}
+
+/** A limit that is counted, and among whom: "site …", "provider google", "domain example.org". */
+export interface CountedLimit {
+  readonly max: number;
+  readonly scope: string;
+}
+
+export interface SiteDetail extends SiteStatus {
+  /** MX hosts, most preferred rank first. */
+  readonly ranks: readonly (readonly string[])[];
+  readonly port: number;
+  readonly tls: string;
+  readonly dane: boolean;
+  /** Those with work now, at most {@link SITE_DOMAINS_MAX}. */
+  readonly domainNames: readonly string[];
+  readonly limits: {
+    readonly connections: CountedLimit;
+    /** null: as fast as it goes. */
+    readonly messagesPerSecond: CountedLimit | null;
+    readonly messagesPerConnection: number;
+    readonly recipientsPerMessage: number;
+    readonly retryMs: readonly number[];
+  };
+  /** Connections that its hosts are thought to stand, with fractions; null while it has no work. */
+  readonly allowance: number | null;
+  /** It goes slowly by rule, and why. */
+  readonly slowed: Pick<Wait, 'text' | 'sinceMs'> | null;
+  /** The newest first. */
+  readonly replies: readonly SiteReply[];
+}
+
+export const SITE_DOMAINS_MAX = 100;
+
 export interface MtaStatus {
   readonly hostname: string;
   readonly startedAtMs: number;
@@ -157,6 +212,10 @@ export interface RunningMta {
   /** @returns null when mail can be taken and delivered, else why not, in one sentence */
   ready(): string | null;
   status(): Promise<MtaStatus>;
+  /** What changed the pace of sites, the newest first; a bounded number. */
+  changes(): readonly LimitChange[];
+  /** @param name id or alias. @returns null when nothing is known of it any more */
+  site(name: string): SiteDetail | null;
   /** Recipients of one message still in the spool; empty when it is unknown or finished. */
   why(id: {
     readonly message: number;

@@ -3,15 +3,18 @@
  * are sent, and who is told.
  */
 import type { MessageId, Submission } from '../envelope.ts';
+import type { Site } from '../plan/site.ts';
 import type { RecipientFact } from '../smtp/transaction.ts';
 import type { LeasedMessage, Settlement, WaitReason } from '../spool/spool.ts';
 import { type Consignment, dispose, type Failure } from './consignment.ts';
 import type { DeliveryDeps } from './deps.ts';
 import type { Settler } from './settler.ts';
+import type { Watch } from './watch.ts';
 
 export interface OutcomesParts {
   readonly deps: DeliveryDeps;
   readonly settler: Settler;
+  readonly watch: Watch;
   /** A notice is in the spool. */
   arrived(id: MessageId, notice: Submission): void;
   /** The domain has work then. */
@@ -34,16 +37,23 @@ export class Outcomes {
   }
 
   /** A transaction is over. */
-  finished(consignment: Consignment, facts: readonly RecipientFact[], host: string): void {
+  finished(
+    consignment: Consignment,
+    facts: readonly RecipientFact[],
+    host: string,
+    site: Site,
+  ): void {
     const { config, clock, random, counters, events, relayed, delayed } = this.#parts.deps;
     const { leased } = consignment;
+    const nowMs = clock.wallMs();
     const disposal = dispose(consignment, facts, {
       retry: { waitsMs: consignment.limits.retryMs, ageMsMax: config.max_age },
       random,
-      nowMs: clock.wallMs(),
+      nowMs,
       host,
       delayWarningMs: config.delay_warning,
     });
+    this.#parts.watch.finished(site, disposal, host, nowMs);
     for (const { recipient, reply } of disposal.delivered) {
       counters.delivered += 1;
       events.delivery(leased, recipient, host, reply);

@@ -6,7 +6,7 @@ import type { DeliveryConfig } from '../config.ts';
 import type { Itinerary } from '../plan/route.ts';
 import type { Shaping } from '../plan/shaping.ts';
 import type { Site } from '../plan/site.ts';
-import type { Wait } from '../running.ts';
+import type { LimitChange, Wait } from '../running.ts';
 import type { RecipientFact } from '../smtp/transaction.ts';
 import type { LeasedMessage, Spool } from '../spool/spool.ts';
 import type { Allotment } from './allotment.ts';
@@ -41,7 +41,14 @@ export interface SiteContext {
   /** A rule lets a domain rest. */
   suspendDomain(domain: string, wait: Wait): void;
   /** A consignment is over. */
-  finished(consignment: Consignment, facts: readonly RecipientFact[], host: string): void;
+  finished(
+    consignment: Consignment,
+    facts: readonly RecipientFact[],
+    host: string,
+    site: Site,
+  ): void;
+  /** The site has become faster or slower, for operators to see. */
+  changed(change: LimitChange): void;
   /** Leases to be given back untried. */
   release(consignments: readonly Consignment[]): void;
   /** The domain has nothing due now; its next work is due then, or there is none. */

@@ -12,7 +12,7 @@ import { SiteConcurrency } from '../plan/concurrency.ts';
 import type { Target } from '../plan/route.ts';
 import type { Limits } from '../plan/shaping.ts';
 import type { Site } from '../plan/site.ts';
-import type { Wait } from '../running.ts';
+import type { LimitChange, Wait } from '../running.ts';
 import { type CloseCause, describeCause, type RecipientFact } from '../smtp/transaction.ts';
 import type { Allotment } from './allotment.ts';
 import type { Consignment } from './consignment.ts';
@@ -74,6 +74,21 @@ export class SiteQueue {
 
   get hold(): Wait | null {
     return this.#standing.hold;
+  }
+
+  /** Connections that the peer is thought to stand. */
+  get allowance(): number {
+    return this.#concurrency.allowance;
+  }
+
+  /** It goes slowly by rule, and why. */
+  get slowed(): Pick<Wait, 'text' | 'sinceMs'> | null {
+    return this.#tuner.slowed;
+  }
+
+  /** Of those with due mail, so many at most. */
+  domainNames(limit: number): string[] {
+    return this.#supply.domainNames(limit);
   }
 
   /** Nothing due, nothing open: the planner may forget it. */
@@ -285,7 +300,7 @@ export class SiteQueue {
       this.#tune(consignment, facts);
     }
     this.#context.memory.giveBack(consignment.content.byteLength);
-    this.#context.finished(consignment, facts, link.target.host);
+    this.#context.finished(consignment, facts, link.target.host, this.site);
   }
 
   #closed(link: Link, cause: CloseCause, untouched: readonly Consignment[]): void {
@@ -303,13 +318,13 @@ export class SiteQueue {
       this.work();
       return;
     }
-    const { log, clock, hosts } = this.#context;
+    const { log, hosts } = this.#context;
     log.info(
       { site: this.site.alias, host: link.target.host, messages: link.settled },
       describeCause(cause),
     );
     const wanted = cause.kind !== 'closed' || cause.phase !== null;
-    if (wanted) this.#concurrency.refused(clock.monotonicMs(), this.#links.size);
+    if (wanted) this.#refused(`${link.target.host}: ${describeCause(cause)}`);
     if (link.settled > 0) {
       this.work();
       return;
@@ -329,9 +344,26 @@ export class SiteQueue {
     this.#apply(change, wallMs);
   }
 
+  /** A host would not have one more connection, or dropped one. */
+  #refused(text: string): void {
+    const before = Math.floor(this.allowance);
+    this.#concurrency.refused(this.#context.clock.monotonicMs(), this.#links.size);
+    const after = Math.floor(this.allowance);
+    if (after < before) this.#changed('connections', `${before} → ${after} connections: ${text}`);
+  }
+
+  #changed(kind: LimitChange['kind'], text: string): void {
+    const atMs = this.#context.clock.wallMs();
+    this.#context.changed({ atMs, site: this.site.alias, kind, text });
+  }
+
   #apply({ rule: { remedy }, domain, text }: Change, wallMs: number): void {
-    if (remedy.kind === 'slow') return;
+    if (remedy.kind === 'slow') {
+      this.#changed('slow', this.slowed?.text ?? text);
+      return;
+    }
     const untilMs = wallMs + remedy.forMs;
+    this.#changed('rest', remedy.kind === 'suspend-domain' ? `${domain}: ${text}` : text);
     if (remedy.kind === 'suspend-domain') {
       this.remove(domain);
       const wait = {
@@ -350,16 +382,15 @@ export class SiteQueue {
 
   /** The site as a whole does not take mail: hold it, and come back with one probe. */
   #failed(text: string, hintMs: number | null): void {
-    const { clock, log } = this.#context;
     if (this.#links.size > 0) {
       // Others of its connections work, so the site lives; it just would not have one more.
       this.#standing.abandoned();
-      this.#concurrency.refused(clock.monotonicMs(), this.#links.size);
+      this.#refused(text);
       this.#again(RETRY_MS);
       return;
     }
     const waitMs = this.#standing.failed(text, hintMs);
-    log.warn({ site: this.site.alias, retryInMs: Math.ceil(waitMs) }, text);
+    this.#context.log.warn({ site: this.site.alias, retryInMs: Math.ceil(waitMs) }, text);
     this.#supply.empty();
     this.#again(waitMs);
   }

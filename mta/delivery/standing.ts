@@ -61,6 +61,7 @@ export class Standing {
     this.#proven = true;
     if (this.#backOff.failures === 0) return;
     this.#backOff.succeeded();
+    this.#changed('well', 'takes mail again');
     this.#hold = null;
   }
 
@@ -69,6 +70,7 @@ export class Standing {
     const { clock } = this.#context;
     const nowMs = clock.monotonicMs();
     this.#proven = false;
+    if (this.#backOff.failures === 0) this.#changed('hold', text);
     this.#backOff.failed(nowMs, hintMs);
     const waitMs = Math.max(0, this.#backOff.untilMs - nowMs);
     const wallMs = clock.wallMs();
@@ -90,5 +92,10 @@ export class Standing {
       sinceMs: wallMs,
       untilMs: wallMs + forMs,
     };
+  }
+
+  #changed(kind: 'hold' | 'well', text: string): void {
+    const atMs = this.#context.clock.wallMs();
+    this.#context.changed({ atMs, site: this.#alias, kind, text });
   }
 }

@@ -76,6 +76,10 @@ export class Supply {
     return this.#ready.size;
   }
 
+  domainNames(limit: number): string[] {
+    return [...this.#ready.keys()].slice(0, limit);
+  }
+
   /** Nothing due, nothing in hand. */
   get idle(): boolean {
     return this.#ready.size === 0 && this.buffer.length === 0 && !this.#leasing;

@@ -174,6 +174,8 @@ export function fakeMta(): FakeMta {
       heldDomains: [],
       troubles: [],
     }),
+    changes: () => [],
+    site: () => null,
     why: async ({ message }) => (message === 1_234_567_890 ? [WAITING] : []),
     async queue(request) {
       asked.push(request);
