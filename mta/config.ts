@@ -1,6 +1,8 @@
 /** The [mta] table: schema, defaults and the sentences of the reference. Units: ms, octets. */
 import { z } from 'zod';
 import { duration, endpoint, network } from '../runtime/settings.ts';
+import { LABEL } from './envelope.ts';
+import { looksHashed, parseScrypt } from './intake/scrypt.ts';
 import { shapingSchema } from './plan/shaping-schema.ts';
 import { domainName, selectorName } from './sign/names.ts';
 
@@ -108,6 +110,23 @@ const webhookSchema = z.strictObject({
   events: z.array(z.enum(['reception', 'delivery', 'deferral', 'bounce', 'expiry'])).optional(),
 });
 
+/** A scrypt hash is recognised by its beginning; all else is the password itself. */
+const password = z
+  .string()
+  .refine(
+    (text) => !looksHashed(text) || parseScrypt(text) !== null,
+    'begins like a scrypt hash and is none; make one with "postilion password"',
+  );
+
+const label = z.string().regex(LABEL, 'is no name of a tenant');
+
+const userSchema = password.or(z.strictObject({ password, tenant: label.optional() }));
+
+const tenantSchema = z.strictObject({
+  rate: z.int().min(0).max(1_000_000).optional(),
+  recipients: z.int().min(1).max(100_000).optional(),
+});
+
 export const mtaSchema = z
   .strictObject({
     smtp: z
@@ -137,9 +156,11 @@ export const mtaSchema = z
       .prefault(['127.0.0.0/8', '::1'])
       .describe('SMTP and HTTP clients that may inject without authentication.'),
     users: z
-      .record(z.string(), z.string())
+      .record(z.string(), userSchema)
       .default({})
-      .describe('Users who may inject with AUTH PLAIN or LOGIN or HTTP Basic: name = "password".'),
+      .describe(
+        'Users who may inject with AUTH PLAIN or LOGIN (over TLS or from this machine) or HTTP Basic: name = "$scrypt$…" as `postilion password` prints it, or the password itself; or a table with `password` and `tenant`. Their mail is of that tenant; by default of the one that has their name.',
+      ),
     keys: z
       .record(z.string(), z.string().regex(KEY_DIGEST, 'is not "sha256:" and 64 hex digits'))
       .default({})
@@ -152,7 +173,13 @@ export const mtaSchema = z
       .max(1_000_000)
       .default(0)
       .describe(
-        'Recipients a second that one API key may name; beyond it clients get 429. 0: any.',
+        'Recipients a second that the keys and users of one tenant may name; beyond it clients get 429 or 450. 0: any.',
+      ),
+    tenants: z
+      .record(z.string().regex(LABEL, 'is no name of a tenant'), tenantSchema)
+      .default({})
+      .describe(
+        'Bounds of single tenants, such as [mta.tenants.acme]: `rate` in place of key_rate, and `recipients` of one message, where that is less than mta.recipients. They hold for mail under keys and users.',
       ),
     idempotency_age: duration('1d').describe(
       'So long a repeated Idempotency-Key yields the message of the first time, not another.',

@@ -5,6 +5,7 @@ import { addCheckCommand } from './commands/check.ts';
 import { addCompletionCommand } from './commands/completion.ts';
 import { addConfigCommands } from './commands/config.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
+import { addPasswordCommand } from './commands/password.ts';
 import { addQueueCommands } from './commands/queue.ts';
 import { addRouteCommand } from './commands/route.ts';
 import { addRunCommands } from './commands/run.ts';
@@ -35,6 +36,7 @@ Exit codes: ${EXIT.ok} done, ${EXIT.failed} failed, ${EXIT.usage} bad usage or c
   addQueueCommands(root);
   addRouteCommand(root);
   addDoctorCommand(root);
+  addPasswordCommand(root);
   addCompletionCommand(root);
   for (const command of root.commands) command.copyInheritedSettings(root);
   return root;

@@ -1,11 +1,12 @@
 /** Owns who may inject over HTTP: an allowed network, a user with a password, or an API key. */
 import type { FastifyRequest } from 'fastify';
+import { type Principal, principalOf } from './allowances.ts';
 import type { Intake } from './intake.ts';
 import { InjectionRefused } from './problems.ts';
 
 export interface Caller {
-  /** Name of the API key, null without one. */
-  readonly key: string | null;
+  /** Of the API key or user; null for an allowed network, which may speak for any tenant. */
+  readonly principal: Principal | null;
   /** Separates the idempotency keys of callers. */
   readonly scope: string;
 }
@@ -18,7 +19,7 @@ const MS_PER_SECOND = 1000;
  * right, so that a mistake does not pass for another tenant.
  * @throws InjectionRefused
  */
-export function callerOf(intake: Intake, request: FastifyRequest): Caller {
+export async function callerOf(intake: Intake, request: FastifyRequest): Promise<Caller> {
   const { apiKeys, credentials } = intake;
   const header = request.headers.authorization ?? '';
   const basic = /^Basic ([A-Za-z0-9+/]+={0,2})$/i.exec(header)?.[1];
@@ -29,14 +30,17 @@ export function callerOf(intake: Intake, request: FastifyRequest): Caller {
   const shown = basic === undefined ? header.replace(/^Bearer +/i, '') : password;
   if (apiKeys.any && shown !== '') {
     const key = apiKeys.nameOf(shown);
-    if (key !== null) return { key, scope: `key ${key}` };
+    if (key !== null) return { principal: principalOf('key', key, undefined), scope: `key ${key}` };
   }
-  if (basic !== undefined && credentials.verify(user, password)) {
-    return { key: null, scope: `user ${user}` };
+  const verdict = basic === undefined ? 'wrong' : await credentials.verify(user, password);
+  if (verdict === 'busy') {
+    const text = 'too many passwords to look at, try again later';
+    throw new InjectionRefused(503, 'busy', text, { retryAfterSeconds: 1 });
   }
+  if (verdict !== 'wrong') return { principal: verdict, scope: `user ${user}` };
   // The socket's address: a header that a proxy may have set proves nothing.
   if (intake.allows(request.socket.remoteAddress ?? '') && !(apiKeys.any && shown !== '')) {
-    return { key: null, scope: 'network' };
+    return { principal: null, scope: 'network' };
   }
   if (!credentials.any && !apiKeys.any) {
     throw new InjectionRefused(403, 'forbidden', 'no mail is taken from your address');
@@ -47,11 +51,15 @@ export function callerOf(intake: Intake, request: FastifyRequest): Caller {
   throw new InjectionRefused(401, 'unauthorized', text);
 }
 
-/** @throws InjectionRefused when the key's rate is spent */
-export function charge(intake: Intake, { key }: Caller, recipients: number): void {
-  const waitMs = key === null ? null : intake.apiKeys.charge(key, recipients);
-  if (waitMs === null) return;
-  const text = `more than ${intake.settings.key_rate} recipients a second (bound key_rate)`;
+/** @throws InjectionRefused when the caller's allowance is spent */
+export function charge({ allowances }: Intake, { principal }: Caller, recipients: number): void {
+  if (principal === null) return;
+  const waitMs = allowances.waitMs(principal);
+  if (waitMs === null) {
+    allowances.take(principal, recipients);
+    return;
+  }
+  const text = `more than ${allowances.ratePerSecond(principal)} recipients a second (bound key_rate)`;
   throw new InjectionRefused(429, 'rate_limited', text, {
     retryAfterSeconds: Math.ceil(waitMs / MS_PER_SECOND),
   });

@@ -9,6 +9,7 @@ import { isIPv4 } from 'node:net';
 import type { Priority } from '../envelope.ts';
 import { type MessageExtra, type RecipientExtra, writeExtra } from '../extra.ts';
 import { type Forward, type Mailbox, parsePath } from './address.ts';
+import type { Principal } from './allowances.ts';
 import { Collector } from './collector.ts';
 import { type PathCommand, parseCommand, parsePathCommand } from './command.ts';
 import type { Refusal } from './counters.ts';
@@ -29,8 +30,8 @@ export const AUTH_FAILURES_MAX = 3;
 export interface Step {
   /** Lines without the last CRLF; '' says nothing. */
   readonly reply: string;
-  /** What the session does when the reply is on its way. */
-  readonly next: 'command' | 'content' | 'secure' | 'close';
+  /** What the session does when the reply is on its way; verify: ask verify() for the next step. */
+  readonly next: 'command' | 'content' | 'secure' | 'verify' | 'close';
 }
 
 interface Transaction {
@@ -51,6 +52,7 @@ const RCPT_OK = say('250 2.1.5 OK');
 const NO_DSN: RecipientExtra = {};
 const SEND_DATA: Step = { reply: '354 end with <CR><LF>.<CR><LF>', next: 'content' };
 const BYE: Step = { reply: '221 2.0.0 bye', next: 'close' };
+const VERIFY: Step = { reply: '', next: 'verify' };
 const SECURE: Step = { reply: '220 2.0.0 ready to start TLS', next: 'secure' };
 /** MAIL parameters whose bad values are told from parameters that nobody knows. */
 const KNOWN_PARAMETERS: ReadonlySet<string> = new Set([
@@ -74,7 +76,10 @@ export class Dialog {
   #secure = false;
   #helo = '';
   #extended = false;
-  #authenticated = false;
+  /** Who authenticated, or null. */
+  #principal: Principal | null = null;
+  /** To be verified. */
+  #claim: { readonly name: string; readonly password: string } | null = null;
   /** AUTH waits for a line: of PLAIN, the user of LOGIN, or its password. */
   #expecting: 'plain' | 'user' | 'password' | null = null;
   #authUser = '';
@@ -119,7 +124,7 @@ export class Dialog {
     this.#secure = true;
     this.#helo = '';
     this.#extended = false;
-    this.#authenticated = false;
+    this.#principal = null;
   }
 
   /** After a step to content: where to put it. */
@@ -131,6 +136,7 @@ export class Dialog {
   draft(): Draft {
     const { reversePath, recipients, utf8, dsn, priority } = this.#transaction!;
     const extra = writeExtra(dsn);
+    const tenant = this.#principal?.tenant ?? '';
     return {
       door: 'smtp',
       reversePath,
@@ -139,7 +145,11 @@ export class Dialog {
       mayUseUtf8: utf8,
       trace: { protocol: this.#protocol(utf8), helo: this.#helo, address: this.#address },
       origin: `smtp ${this.#address}`,
-      options: { priority, ...(extra === undefined ? {} : { extra }) },
+      options: {
+        priority,
+        ...(tenant === '' ? {} : { tenant }),
+        ...(extra === undefined ? {} : { extra }),
+      },
     };
   }
 
@@ -218,9 +228,11 @@ export class Dialog {
     if (this.#helo === '') return this.#refuse('syntax', '503 5.5.1 EHLO first');
     if (this.#transaction !== null)
       return this.#refuse('syntax', '503 5.5.1 nested MAIL; finish or RSET');
-    if (!this.#allowed && !this.#authenticated) {
+    if (!this.#allowed && this.#principal === null) {
       return this.#refuse('relay', '530 5.7.0 authentication required from your address');
     }
+    const spent = this.#overRate();
+    if (spent !== null) return this.#refuse('rate', spent);
     const command = parsePathCommand(argument, 'FROM');
     if (command === null)
       return this.#refuse('syntax', '501 5.5.4 write MAIL FROM:<local-part@domain>');
@@ -233,6 +245,15 @@ export class Dialog {
       return this.#refuse('address', '553 5.6.7 address needs SMTPUTF8');
     this.#transaction = { reversePath: mailbox, recipients: [], ...limits };
     return MAIL_OK;
+  }
+
+  /** @returns what to say while the allowance of who authenticated is spent, or null */
+  #overRate(): string | null {
+    const { allowances } = this.#intake;
+    const waitMs = this.#principal === null ? null : allowances.waitMs(this.#principal);
+    if (waitMs === null) return null;
+    const rate = allowances.ratePerSecond(this.#principal!);
+    return `450 4.7.1 more than ${rate} recipients a second, try again in ${Math.ceil(waitMs / 1000)} seconds (bound key_rate)`;
   }
 
   #readMailParameters({
@@ -277,7 +298,8 @@ export class Dialog {
   #onRcpt(argument: string): Step {
     const transaction = this.#transaction;
     if (transaction === null) return this.#refuse('syntax', '503 5.5.1 MAIL first');
-    const recipientsMax = this.#intake.settings.recipients;
+    const { allowances } = this.#intake;
+    const recipientsMax = allowances.recipientsMax(this.#principal);
     if (transaction.recipients.length >= recipientsMax) {
       return this.#refuse(
         'recipients',
@@ -304,6 +326,7 @@ export class Dialog {
     if (mailbox.fault !== null) return this.#refuse('address', `501 5.1.3 ${mailbox.text}`);
     if (!mailbox.ascii && !transaction.utf8)
       return this.#refuse('address', '553 5.6.7 address needs SMTPUTF8');
+    if (this.#principal !== null) allowances.take(this.#principal, 1);
     const extra = writeExtra(dsn);
     transaction.recipients.push(extra === undefined ? mailbox : { ...mailbox, extra });
     return RCPT_OK;
@@ -331,7 +354,8 @@ export class Dialog {
       this.#address = client.address;
       this.#allowed = this.#intake.allows(client.address);
     }
-    this.#authenticated = client.login !== null;
+    const { credentials } = this.#intake;
+    this.#principal = client.login === null ? null : credentials.vouchedFor(client.login);
     this.#helo = client.helo ?? '';
     return say(`220 ${this.#intake.settings.hostname} ESMTP Postilion`);
   }
@@ -347,7 +371,8 @@ export class Dialog {
   #onAuth(argument: string): Step {
     if (!this.#intake.credentials.any) return this.#refuse('syntax', '502 5.5.1 AUTH not offered');
     if (!this.#mayAuthenticate()) {
-      if (this.#authenticated) return this.#refuse('syntax', '503 5.5.1 already authenticated');
+      if (this.#principal !== null)
+        return this.#refuse('syntax', '503 5.5.1 already authenticated');
       return this.#refuse('auth', '538 5.7.11 not without TLS');
     }
     if (this.#helo === '' || this.#transaction !== null)
@@ -384,8 +409,22 @@ export class Dialog {
   }
 
   #authenticate(name: string, password: string): Step {
-    this.#authenticated = this.#intake.credentials.verify(name, password);
-    if (this.#authenticated) return say('235 2.7.0 authenticated');
+    this.#claim = { name, password };
+    return VERIFY;
+  }
+
+  /** After a step to verify; until it resolves nothing else may be said. */
+  async verify(): Promise<Step> {
+    const { name, password } = this.#claim!;
+    this.#claim = null;
+    const verdict = await this.#intake.credentials.verify(name, password);
+    if (typeof verdict !== 'string') {
+      this.#principal = verdict;
+      return say('235 2.7.0 authenticated');
+    }
+    if (verdict === 'busy') {
+      return this.#refuse('busy', '454 4.7.0 too many passwords to look at, try again later');
+    }
     this.#intake.refuse('auth');
     this.#authFailures += 1;
     const reply = '535 5.7.8 user or password wrong';
@@ -396,12 +435,12 @@ export class Dialog {
   /** A password crosses no network in the clear: TLS, or a client on this very machine. */
   #mayAuthenticate(): boolean {
     const safe = this.#secure || isLoopback(this.#address);
-    return safe && this.#intake.credentials.any && !this.#authenticated && this.#extended;
+    return safe && this.#intake.credentials.any && this.#principal === null && this.#extended;
   }
 
   #protocol(utf8: boolean): Protocol {
     if (!this.#extended) return 'SMTP';
-    const variant = `${this.#secure ? 'S' : ''}${this.#authenticated ? 'A' : ''}` as const;
+    const variant = `${this.#secure ? 'S' : ''}${this.#principal === null ? '' : 'A'}` as const;
     return utf8 ? `UTF8SMTP${variant}` : `ESMTP${variant}`;
   }
 

@@ -47,7 +47,7 @@ export async function injectionApi(fastify: FastifyInstance, intake: Intake): Pr
     await fastify.register(async (scope) => {
       const callers = new WeakMap<FastifyRequest, Caller>();
       scope.addHook('onRequest', async (request) => {
-        callers.set(request, admit(intake, request));
+        callers.set(request, await admit(intake, request));
       });
       scope.setErrorHandler((error, _request, reply) => refuse(intake, error, reply, refusal));
       scope.removeAllContentTypeParsers();
@@ -75,7 +75,7 @@ export async function injectionApi(fastify: FastifyInstance, intake: Intake): Pr
 }
 
 /** @throws InjectionRefused before the body is read */
-function admit(intake: Intake, request: FastifyRequest): Caller {
+async function admit(intake: Intake, request: FastifyRequest): Promise<Caller> {
   if (intake.draining) {
     throw new InjectionRefused(503, 'shutting_down', 'shutting down', { retryAfterSeconds: 10 });
   }

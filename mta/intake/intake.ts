@@ -11,6 +11,7 @@ import type { MtaConfig } from '../config.ts';
 import type { MessageId, Submission } from '../envelope.ts';
 import { IntakeBusy } from '../errors.ts';
 import { type Forward, type Mailbox, toRecipient } from './address.ts';
+import { Allowances } from './allowances.ts';
 import { ApiKeys } from './api-keys.ts';
 import { ByteBound, type Collector } from './collector.ts';
 import { type ContentFault, inspect } from './content.ts';
@@ -26,6 +27,7 @@ export type IntakeSettings = Pick<
   | 'users'
   | 'keys'
   | 'key_rate'
+  | 'tenants'
   | 'idempotency_age'
   | 'max_age'
   | 'message_bytes'
@@ -74,6 +76,7 @@ export class Intake {
   readonly counters: IntakeCounters = createCounters();
   readonly credentials: Credentials;
   readonly apiKeys: ApiKeys;
+  readonly allowances: Allowances;
   /** Content being taken, at most `intake_bytes`. */
   readonly held: ByteBound;
   readonly pressure: Pressure;
@@ -88,8 +91,9 @@ export class Intake {
     this.random = deps.random;
     this.log = deps.log;
     this.#accept = deps.accept;
-    this.credentials = new Credentials(settings.users);
-    this.apiKeys = new ApiKeys(settings.keys, settings.key_rate, deps.clock);
+    this.credentials = new Credentials(settings.users, deps.random);
+    this.apiKeys = new ApiKeys(settings.keys);
+    this.allowances = new Allowances(settings, deps.clock);
     this.held = new ByteBound('intake_bytes', settings.intake_bytes);
     this.pressure = new Pressure(this.held, settings.queue_recipients);
   }

@@ -72,7 +72,7 @@ export async function injectKumo(context: RequestContext): Promise<object> {
   if (!parsed.success) throw explain(parsed.error, Object.keys(injectionSchema.shape));
   const injection = parsed.data;
   const { recipients, envelope_sender: sender } = injection;
-  checkRecipientCount(recipients.length, intake.settings.recipients);
+  checkRecipientCount(recipients.length, intake.allowances.recipientsMax(caller.principal));
   const { addressees, refused } = readAddressees(recipients, (recipient, index) =>
     readRecipient(recipient, index, injection),
   );

@@ -35,11 +35,11 @@ export function optionsOf(fields: OptionFields, caller: Caller, intake: Intake):
   };
 }
 
-/** A key is one tenant's: it speaks for no other. Without one, '' is nobody in particular. */
-export function tenantOf(asked: string | undefined, { key }: Caller): string {
-  if (key === null || key === asked) return asked ?? '';
-  if (asked === undefined) return LABEL.test(key) ? key : '';
-  throw new InjectionRefused(403, 'forbidden', 'the API key belongs to another tenant', {
+/** Keys and users are one tenant's: they speak for no other. Without one, '' is nobody in particular. */
+export function tenantOf(asked: string | undefined, { principal }: Caller): string {
+  if (principal === null) return asked ?? '';
+  if (asked === undefined || asked === principal.tenant) return principal.tenant;
+  throw new InjectionRefused(403, 'forbidden', 'this key or user belongs to another tenant', {
     field: 'tenant',
   });
 }

@@ -38,12 +38,12 @@ const querySchema = z.strictObject({
 
 /** The envelope is in the query: ?from=a@example.com&to=b@example.net&to=c@example.net&priority=urgent */
 function readRaw(context: RequestContext): Message {
-  const { intake, body } = context;
+  const { intake, body, caller } = context;
   const parsed = querySchema.safeParse(context.request.query);
   if (!parsed.success) throw explain(parsed.error, Object.keys(querySchema.shape));
   const { from, to, ...fields } = parsed.data;
   const addresses = to === undefined ? [] : [to].flat();
-  checkRecipientCount(addresses.length, intake.settings.recipients);
+  checkRecipientCount(addresses.length, intake.allowances.recipientsMax(caller.principal));
   return {
     reversePath: from === '' ? null : readMailbox(from, 'from', null),
     recipients: addresses.map((address, index) => readMailbox(address, 'to', index)),
@@ -53,12 +53,12 @@ function readRaw(context: RequestContext): Message {
 }
 
 async function readStructured(context: RequestContext): Promise<Message> {
-  const { intake } = context;
+  const { intake, caller } = context;
   const composed = await composeMessage(parseJson(context), {
     hostname: intake.settings.hostname,
     random: intake.random,
     nowMs: intake.clock.wallMs(),
-    recipientsMax: intake.settings.recipients,
+    recipientsMax: intake.allowances.recipientsMax(caller.principal),
   });
   const { reversePath, recipients, content, fields } = composed;
   const options = requestOptions(context, fields);

@@ -11,7 +11,7 @@ import { type SecureContext, TLSSocket } from 'node:tls';
 import { formatMessageId, type Submission } from '../envelope.ts';
 import { COMMAND_OCTETS_MAX } from './command.ts';
 import { DataReader } from './data-reader.ts';
-import { Dialog } from './dialog.ts';
+import { Dialog, type Step } from './dialog.ts';
 import type { Intake } from './intake.ts';
 import { busyReply, type Refused, refusedAcceptance, refusedContent } from './replies.ts';
 
@@ -31,6 +31,8 @@ type Phase =
   | 'content'
   /** accept() has the message. */
   | 'settling'
+  /** A password is being looked at. */
+  | 'verifying'
   /** TLS handshake. */
   | 'securing'
   /** We have said our last. */
@@ -85,7 +87,7 @@ export class Session {
   /** Called every few seconds; sends away whom we have waited for long enough. */
   checkTimeouts(nowMs: number): void {
     const idleMs = nowMs - this.#activeAtMs;
-    if (this.#phase === 'settling') return;
+    if (this.#phase === 'settling' || this.#phase === 'verifying') return;
     if (this.#phase === 'closing') {
       if (idleMs >= CLOSE_TIMEOUT_MS) this.#socket.destroy();
     } else if (this.#phase === 'securing') {
@@ -113,13 +115,13 @@ export class Session {
         ? Buffer.concat([this.#input.subarray(this.#at), chunk])
         : chunk;
     this.#at = 0;
-    if (this.#phase === 'settling' || this.#phase === 'securing') this.#socket.pause();
+    if (this.#phase !== 'command' && this.#phase !== 'content') this.#socket.pause();
     else this.#work();
   };
 
   readonly #onEnd = (): void => {
     this.#peerEnded = true;
-    if (this.#phase !== 'settling') this.#close();
+    if (this.#phase !== 'settling' && this.#phase !== 'verifying') this.#close();
   };
 
   /** A client that does not read its replies is not read from either. */
@@ -177,11 +179,8 @@ export class Session {
     return true;
   }
 
-  #take(step: {
-    readonly reply: string;
-    readonly next: 'command' | 'content' | 'secure' | 'close';
-  }): void {
-    this.#output += `${step.reply}\r\n`;
+  #take(step: Step): void {
+    if (step.reply !== '') this.#output += `${step.reply}\r\n`;
     if (!this.#dialog.inTransaction) this.#transactionAtMs = null;
     else this.#transactionAtMs ??= this.#activeAtMs;
     if (step.next === 'content') {
@@ -189,6 +188,7 @@ export class Session {
       this.#phase = 'content';
     } else if (step.next === 'close') this.#close();
     else if (step.next === 'secure') this.#secure();
+    else if (step.next === 'verify') void this.#verify();
   }
 
   #readContent(): void {
@@ -230,6 +230,20 @@ export class Session {
   #onSettled(reply: string): void {
     this.#endTransaction(reply);
     if ((this.#phase as Phase) === 'closing') return; // The client has left meanwhile.
+    this.#goOn();
+  }
+
+  /** A password is looked at elsewhere, and takes its time. */
+  async #verify(): Promise<void> {
+    this.#phase = 'verifying';
+    const step = await this.#dialog.verify();
+    if ((this.#phase as Phase) === 'closing') return; // The client has left meanwhile.
+    this.#take(step);
+    if ((this.#phase as Phase) !== 'closing') this.#goOn();
+  }
+
+  /** Reads on after a wait. */
+  #goOn(): void {
     this.#activeAtMs = this.#host.intake.clock.monotonicMs();
     this.#phase = 'command';
     if (this.#host.intake.draining) this.#sendAway('421 4.3.2 shutting down');

@@ -77,11 +77,14 @@ const transmissionSchema = z.looseObject({
 type Transmission = z.output<typeof transmissionSchema>;
 
 export async function transmit(context: RequestContext): Promise<object> {
-  const { intake } = context;
+  const { intake, caller } = context;
   const parsed = transmissionSchema.safeParse(parseJson(context));
   if (!parsed.success) throw explain(parsed.error, Object.keys(transmissionSchema.shape));
   const transmission = parsed.data;
-  checkRecipientCount(transmission.recipients.length, intake.settings.recipients);
+  checkRecipientCount(
+    transmission.recipients.length,
+    intake.allowances.recipientsMax(caller.principal),
+  );
   const { addressees, refused } = readAddressees(transmission.recipients, (recipient, index) =>
     readRecipient(recipient, index, transmission),
   );

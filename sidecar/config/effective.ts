@@ -4,9 +4,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { parse } from 'smol-toml';
-import { lineOf, locateKeys } from './lines.ts';
+import { type KeyPath, lineOf, locateKeys } from './lines.ts';
 import type { Loaded } from './load.ts';
 import { listSettings } from './schema.ts';
+import { isSecret } from './secrets.ts';
 
 export interface EffectiveSetting {
   readonly path: readonly string[];
@@ -17,9 +18,7 @@ export interface EffectiveSetting {
   readonly line: number | null;
 }
 
-const SECRET = '(hidden)';
-/** Settings all of whose strings are secret. */
-const SECRETS: ReadonlySet<string> = new Set(['mta.users', 'resolver.cookie_secrets']);
+const HIDDEN = '(hidden)';
 
 /** In the order of the schema. */
 export function effectiveSettings({ raw, file }: Loaded): readonly EffectiveSetting[] {
@@ -29,7 +28,7 @@ export function effectiveSettings({ raw, file }: Loaded): readonly EffectiveSett
   return listSettings().map(({ path, defaultText }) => {
     const value = valueAt(raw, path);
     if (value === undefined) return { path, text: defaultText, origin: 'default', line: null };
-    const text = tomlText(disclosed(value, SECRETS.has(path.join('.'))));
+    const text = tomlText(disclosed(value, path));
     // An empty host name is written, and yet derived.
     const isWritten = Object.is(valueAt(written, path), value) || typeof value === 'object';
     if (!isWritten) return { path, text, origin: 'derived', line: null };
@@ -53,15 +52,11 @@ function rowText({ path, text, origin, line }: EffectiveSetting, file: string | 
 const isTable = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Also hides what is called "secret" at any depth, as in webhooks. */
-function disclosed(value: unknown, isSecret: boolean): unknown {
-  if (Array.isArray(value)) return value.map((each) => disclosed(each, isSecret));
-  if (!isTable(value)) return isSecret ? SECRET : value;
+function disclosed(value: unknown, path: KeyPath): unknown {
+  if (Array.isArray(value)) return value.map((each, index) => disclosed(each, [...path, index]));
+  if (!isTable(value)) return isSecret(path) ? HIDDEN : value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, each]) => [
-      key,
-      disclosed(each, isSecret || key === 'secret'),
-    ]),
+    Object.entries(value).map(([key, each]) => [key, disclosed(each, [...path, key])]),
   );
 }
 

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import { nearest } from '../../runtime/suggest.ts';
 import { type KeyPath, lineOf } from './lines.ts';
 import { listSettings } from './schema.ts';
+import { isSecret } from './secrets.ts';
 
 export interface Problem {
   readonly path: KeyPath;
@@ -66,7 +67,9 @@ export function problemsOf(issues: readonly z.core.$ZodIssue[], raw: unknown): r
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map((key) => ({ path: [...path, key], message: unknownKey(path, key) }));
     }
-    return [{ path, message: sentence(issue, valueAt(raw, path)) }];
+    const value = valueAt(raw, path);
+    const shown = isSecret(path) && !isTable(value) ? HIDDEN : value;
+    return [{ path, message: sentence(issue, shown) }];
   });
 }
 
@@ -145,7 +148,13 @@ function wrapHint(expected: string, value: unknown): string {
 
 const SHOWN_LENGTH_MAX = 80;
 
+/** Stands in a sentence for a value that nobody is to read there. */
+const HIDDEN = Symbol('hidden');
+
+const isTable = (value: unknown): boolean => typeof value === 'object' && value !== null;
+
 function show(value: unknown): string {
+  if (value === HIDDEN) return 'what is there';
   if (value === undefined) return 'nothing';
   if (Array.isArray(value)) return 'a list';
   if (value instanceof Date) return 'a date';

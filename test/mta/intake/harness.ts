@@ -8,7 +8,7 @@ import type { MessageId, Submission } from '../../../mta/envelope.ts';
 import { Intake, type IntakeSettings } from '../../../mta/intake/intake.ts';
 import { SmtpDoor } from '../../../mta/intake/smtp.ts';
 import { type Clock, systemClock } from '../../../runtime/clock.ts';
-import { silentLog } from '../../../runtime/log.ts';
+import { type Log, silentLog } from '../../../runtime/log.ts';
 import { cryptoRandom } from '../../../runtime/random.ts';
 import { parseNetwork } from '../../../runtime/settings.ts';
 import { scratchFolder } from '../../support/scratch.ts';
@@ -25,6 +25,7 @@ export const SETTINGS: IntakeSettings = {
   users: {},
   keys: {},
   key_rate: 0,
+  tenants: {},
   idempotency_age: 86_400_000,
   max_age: 432_000_000,
   smtp_clients_per_address: 50,
@@ -47,7 +48,11 @@ export interface Rig {
 
 export function rig(
   settings: Partial<IntakeSettings> = {},
-  options: { readonly clock?: Clock; readonly secureContext?: SecureContext } = {},
+  options: {
+    readonly clock?: Clock;
+    readonly secureContext?: SecureContext;
+    readonly log?: Log;
+  } = {},
 ): Rig {
   const accepted: Submission[] = [];
   const made: { rig?: Rig } = {};
@@ -61,7 +66,7 @@ export function rig(
       },
       clock: options.clock ?? systemClock(),
       random: cryptoRandom(),
-      log: silentLog,
+      log: options.log ?? silentLog,
     },
   );
   const door = new SmtpDoor(intake, options.secureContext ?? null);

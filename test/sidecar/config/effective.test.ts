@@ -51,13 +51,15 @@ test('no secret is shown', () => {
 cookie_secrets = ["00112233445566778899aabbccddeeff"]
 [mta.users]
 anna = "00112233445566778899aabbccddeeff"
+bert = { password = "00112233445566778899aabbccddeeff", tenant = "acme" }
 [mta.webhooks.crm]
 url = "https://crm.example/"
 secret = "00112233445566778899aabbccddeeff"
 `);
   const text = effectiveToml(settings, file);
   expect(text).not.toContain('00112233');
-  expect(text.match(/\(hidden\)/g)).toHaveLength(3);
+  expect(text.match(/\(hidden\)/g)).toHaveLength(4);
+  expect(text).toContain('"tenant" = "acme"');
 });
 
 test('the TOML gives the same configuration when read again', () => {

@@ -50,6 +50,16 @@ const REFUSED: readonly (readonly [source: string, errors: readonly string[]])[]
     '[resolver]\nlisten = "127.0.0.1"',
     ['F:2: resolver.listen: expected a list, not "127.0.0.1"; write ["127.0.0.1"]'],
   ],
+  [
+    '[mta]\nusers.joe = 12345',
+    ['F:2: mta.users.joe: expected a string in quotes or a table, not what is there'],
+  ],
+  [
+    '[mta.users.joe]\npassword = "$scrypt$ln=99,r=8,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAA"',
+    [
+      'F:2: mta.users.joe.password: begins like a scrypt hash and is none; make one with "postilion password"',
+    ],
+  ],
   ['[resolver]\nlisten = []', ['F:2: resolver.listen: needs at least 1 entry']],
   [
     '[resolver]\nbudget = "fast"',
