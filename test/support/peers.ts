@@ -17,6 +17,7 @@ const PACKAGE_OF = {
   dnsdist: 'dnsdist',
   dnsperf: 'dnsperf',
   fish: 'fish',
+  gcc: 'gcc libc6-dev',
   nsd: 'nsd',
   opendkim: 'opendkim',
   postfix: 'postfix',
@@ -35,6 +36,7 @@ const PACKAGE_OF = {
 
 /** What is proved by running something rather than by a program's name. */
 const PROOF: Readonly<Partial<Record<keyof typeof PACKAGE_OF, readonly [string, ...string[]]>>> = {
+  gcc: ['gcc', '-E', '-include', 'stdlib.h', '-x', 'c', '/dev/null'],
   'swaks-tls': ['perl', '-MNet::SSLeay', '-e', '1'],
 };
 

@@ -1,0 +1,111 @@
+/**
+ * A spool's life cut short at every kind of point: between any two calls that change or sync a file, by
+ * kill -9 and by loss of power, and by a real kill within a call. Whatever it had promised by then is kept.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { seededFraction } from '../../../../bench/load/internet.ts';
+import { requirePeer } from '../../../support/peers.ts';
+import { type Folder, scratchFolder } from '../../../support/scratch.ts';
+import { Promises } from './promises.ts';
+import { Trace } from './trace.ts';
+
+const fileOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+/** Spools opened at once: each mostly waits for its thread. */
+const AT_ONCE = 4;
+
+requirePeer('gcc', 'loopback-network')('a spool that is cut short', () => {
+  let scratch: Folder;
+  let library: string;
+  let trace: Trace;
+  beforeAll(async () => {
+    scratch = await scratchFolder('crash-points');
+    library = join(scratch.path, 'disk.so');
+    const built = spawnSync('gcc', [
+      '-shared',
+      '-fPIC',
+      '-o',
+      library,
+      fileOf('disk.c'),
+      '-lpthread',
+    ]);
+    expect(String(built.stderr)).toBe('');
+    const file = join(scratch.path, 'trace');
+    const root = join(scratch.path, 'whole');
+    expect((await live(root, { DISK_TRACE: file }, 2)).status).toBe(0);
+    trace = new Trace(await readFile(file), root);
+  });
+  afterAll(() => scratch.remove());
+
+  /** Runs lives of a spool in a new folder below `root`. */
+  async function live(root: string, env: Record<string, string>, lives: number) {
+    await mkdir(root);
+    return spawnSync(process.execPath, [fileOf('life.ts'), join(root, 'spool'), String(lives)], {
+      env: { ...process.env, ...env, DISK_ROOT: root, LD_PRELOAD: library },
+      encoding: 'utf8',
+    });
+  }
+
+  /** @returns how many promises had been made by the last of the points */
+  async function expectKeptAt(
+    points: readonly number[],
+    how: string,
+    write: (at: number, folder: string) => Promise<void>,
+  ): Promise<number> {
+    let kept = 0;
+    const left = points.values();
+    const work = async (): Promise<void> => {
+      for (const at of left) {
+        const promises = new Promises(trace.linesBefore(at));
+        kept = Math.max(kept, promises.count);
+        const folder = join(scratch.path, `crashed-${at}`);
+        await mkdir(folder);
+        await write(at, folder);
+        await promises.expectKeptIn(join(folder, 'spool'), `${how} before ${trace.describe(at)}`);
+        await rm(folder, { recursive: true });
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    return kept;
+  }
+
+  const everyThird = (offset: number): number[] =>
+    trace.turningPoints().filter((_, n) => n % 3 === offset);
+
+  test('by kill -9 before a sync, renaming, deletion or reply', async () => {
+    const kept = await expectKeptAt(everyThird(0), 'killed', (at, folder) =>
+      trace.writeKilled(at, folder),
+    );
+    expect(kept).toBeGreaterThan(72);
+  }, 60_000);
+
+  test.each([1, 2])(
+    'by loss of power at such a point, seed %i',
+    async (seed) => {
+      const fraction = seededFraction(seed);
+      await expectKeptAt(everyThird(seed), 'powerless', (at, folder) =>
+        trace.writePowerless(at, folder, fraction),
+      );
+    },
+    60_000,
+  );
+
+  test('by a kill before, in the middle of and after a call', async () => {
+    const fraction = seededFraction(4);
+    const lines: number[] = [];
+    for (const how of ['before', 'half', 'after', 'half', 'before', 'half']) {
+      const root = join(scratch.path, `killed-${lines.length}`);
+      const at = 30 + Math.floor(fraction() * (trace.callsOnDisk / 2));
+      const { signal, stdout } = await live(root, { DISK_KILL: `${at}:${how}` }, 2);
+      expect(signal).toBe('SIGKILL');
+      lines.push(stdout.split('\n').length);
+      const promises = new Promises(stdout.split('\n').slice(0, -1));
+      await promises.expectKeptIn(join(root, 'spool'), `${how} call ${at}`);
+    }
+    expect(Math.max(...lines)).toBeGreaterThan(10);
+  }, 60_000);
+});
