@@ -31,6 +31,7 @@ import { type Dispatcher, NEVER_MS } from './operator.ts';
 import type { RouteResult } from './plan/route.ts';
 import type {
   LimitChange,
+  RerouteScope,
   SiteDetail,
   SiteStatus,
   Suspension,
@@ -196,6 +197,15 @@ export class Delivery {
     if (scope === 'tenant') this.#heldTenants = this.#suspensions.names('tenant');
     for (const site of this.#sites.values()) site.work();
     void this.#load();
+  }
+
+  /** What is named goes elsewhere from now on. To be called once the router would say so. */
+  rerouted(scope: RerouteScope, name: string): void {
+    const domains = this.#deps.router.forget((domain, result) =>
+      scope === 'domain' ? domain === name : isOfSite(result, name),
+    );
+    this.#domains.anew(scope === 'domain' ? [name] : domains);
+    for (const queue of this.#sites.values()) queue.letGo();
   }
 
   get suspensions(): readonly Suspension[] {
@@ -378,6 +388,13 @@ export class Delivery {
     for (const site of this.#sites.values()) if (site.closeIdle()) return;
   }
 }
+
+/** Of the site, or sent elsewhere: perhaps from there. */
+const isOfSite = (result: RouteResult, name: string): boolean => {
+  if (result.kind !== 'route') return false;
+  const { site, origin } = result.route;
+  return origin === 'operator' || site.alias === name || site.id === name;
+};
 
 /** An operator's decision (RFC 3463 X.7.1, delivery not authorized). */
 const returned = (text: string): Omit<Failure, 'recipient'> => ({

@@ -14,10 +14,12 @@ import { injectionApi } from './intake/http.ts';
 import { Intake } from './intake/intake.ts';
 import { SmtpDoor } from './intake/smtp.ts';
 import { mtaMetrics, newDeliveryCounters } from './metrics.ts';
+import { formatNextHop, mailDomainOf } from './next-hop.ts';
 import { Operator } from './operator.ts';
 import { DnsClient } from './plan/dns.ts';
 import type { Family } from './plan/hosts.ts';
 import { ownEndpoints } from './plan/own.ts';
+import { Reroutes } from './plan/reroutes.ts';
 import { Router } from './plan/router.ts';
 import { communityProviders, Shaping } from './plan/shaping.ts';
 import { SocketmapDoor } from './plan/socketmap.ts';
@@ -33,6 +35,7 @@ import { EventOutlets } from './report/outlets.ts';
 import {
   type MtaDeps,
   type MtaStatus,
+  type QueueRequest,
   type RunningMta,
   STATUS_SITES_MAX,
   type WaitingRecipient,
@@ -46,6 +49,7 @@ import { openSqliteSpool } from './spool/sqlite-engine.ts';
 
 /** In the spool's folder. */
 const SUSPENSIONS_FILE = 'suspended.json';
+const REROUTES_FILE = 'rerouted.json';
 /** How often intake learns how much waits; between, it adds what it takes. */
 const PRESSURE_MS = 1_000;
 
@@ -68,8 +72,9 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   const sessions = newCounters();
   const outlets = await EventOutlets.open(config, { clock, log, random });
   const suspensions = new Suspensions(join(config.spool, SUSPENSIONS_FILE));
+  const reroutes = new Reroutes(join(config.spool, REROUTES_FILE));
   const shaping = new Shaping(config, config.shaping.community ? communityProviders() : {});
-  const router = makeRouter(config, deps, { dns, shaping, sts });
+  const router = makeRouter(config, deps, { dns, shaping, sts, reroutes });
   const delivery = makeDelivery(config, deps, {
     spool,
     router,
@@ -147,7 +152,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
           .filter((recipient) => index === null || recipient.index === index)
           .map(explained);
       },
-      queue: async (request) => (await spool.list(request)).map(explained),
+      queue: async (request) => (await listed(request)).map(explained),
       route: (domain) => survey(router, domain, () => clock.monotonicMs()),
       suspend: () => delivery.suspend(),
       resume: () => delivery.resume(),
@@ -156,6 +161,11 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
         return { recipients: (await spool.inspect(message)).map(explained), header };
       },
       operate: (verb, selection, how) => operator.act(verb, selection, how),
+      rerouteScope(scope, name, to) {
+        if (to === null) reroutes.remove(scope, name);
+        else reroutes.put({ scope, name, to, sinceMs: clock.wallMs() });
+        delivery.rerouted(scope, name);
+      },
       suspendScope: (scope, name) => delivery.suspendScope(scope, name),
       resumeScope(scope, name) {
         delivery.resumeScope(scope, name);
@@ -204,6 +214,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
       connections: delivery.connections,
       suspendedAtMs: delivery.suspendedAtMs,
       suspensions: delivery.suspensions.slice(0, STATUS_SITES_MAX),
+      reroutes: reroutes.list().slice(0, STATUS_SITES_MAX),
       draining: intake.draining,
       dnsQueries: [...dns.counters().queries.values()].reduce((sum, count) => sum + count, 0),
       sites: delivery.sites().slice(0, STATUS_SITES_MAX),
@@ -212,13 +223,35 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     };
   }
 
+  /** Of a domain, also what an operator sends elsewhere. */
+  async function listed(request: QueueRequest): Promise<readonly QueuedRecipient[]> {
+    if (request.domain === null) return spool.list(request);
+    const keys = await operator.routedBy(request.domain);
+    const lists = await Promise.all(keys.map((domain) => spool.list({ ...request, domain })));
+    return lists
+      .flat()
+      .sort((one, other) => one.message - other.message || one.index - other.index)
+      .slice(0, request.limit);
+  }
+
+  /** The operator's choice for a recipient, its domain, or its site where that is known. */
+  function nextHopText(domain: string): string | null {
+    const chosen = reroutes.ofDomain(domain);
+    if (chosen !== null) return formatNextHop(chosen);
+    const known = router.peek(domain);
+    if (known?.kind !== 'route' || known.route.origin !== 'operator') return null;
+    const { ranks, port } = known.route.site;
+    return formatNextHop({ host: ranks[0]![0]!, port });
+  }
+
   function explained(recipient: QueuedRecipient): WaitingRecipient {
     const wait = delivery.explain(recipient);
     return {
       id: formatRecipientId(recipient),
       reversePath: recipient.reversePath,
       address: recipient.address,
-      domain: recipient.domain,
+      domain: mailDomainOf(recipient.domain),
+      nextHop: nextHopText(recipient.domain),
       octets: recipient.contentOctets,
       receivedAtMs: recipient.receivedAtMs,
       attempts: recipient.attempts,
@@ -252,9 +285,14 @@ interface RouterNeeds {
   readonly dns: DnsClient;
   readonly shaping: Shaping;
   readonly sts: Sts | null;
+  readonly reroutes: Reroutes;
 }
 
-function makeRouter(config: MtaConfig, deps: MtaDeps, { dns, shaping, sts }: RouterNeeds): Router {
+function makeRouter(
+  config: MtaConfig,
+  deps: MtaDeps,
+  { dns, shaping, sts, reroutes }: RouterNeeds,
+): Router {
   const { hostname, smtp, delivery } = config;
   return new Router({
     dns,
@@ -268,6 +306,7 @@ function makeRouter(config: MtaConfig, deps: MtaDeps, { dns, shaping, sts }: Rou
     hostname,
     own: ownEndpoints(smtp, interfaceAddresses()),
     families: usableFamilies(),
+    reroutes,
   });
 }
 

@@ -1,5 +1,5 @@
 /**
- * The verbs of operators on mail that waits: hold, release, retry, bounce, delete; on one message, one
+ * The verbs of operators on mail that waits: hold, release, retry, reroute, bounce, delete; on one message, one
  * recipient, or all of a domain, tenant or campaign.
  *
  * Invariants
@@ -8,9 +8,16 @@
  * - A dry run changes nothing, and matches what the run would.
  */
 import type { Clock } from '../runtime/clock.ts';
-import { formatRecipientId, type MessageId } from './envelope.ts';
-import type { MessageVerb, Selection, VerbReport } from './running.ts';
-import type { LeasedMessage, QueuedRecipient, Spool, WaitReason } from './spool/spool.ts';
+import { formatRecipientId, type MessageId, type RecipientKey } from './envelope.ts';
+import { isRouted, mailDomainOf, parseNextHop, ROUTED_AFTER, routingDomain } from './next-hop.ts';
+import type { MessageVerb, Selection, VerbOptions, VerbReport } from './running.ts';
+import type {
+  LeasedMessage,
+  ListRequest,
+  QueuedRecipient,
+  Spool,
+  WaitReason,
+} from './spool/spool.ts';
 
 /** Recipients that one call may touch; a larger queue takes several. */
 export const MATCHED_MAX = 100_000;
@@ -29,6 +36,8 @@ export interface Dispatcher {
     next: (recipient: LeasedMessage['recipients'][number]) => {
       readonly dueMs: number;
       readonly reason: WaitReason;
+      /** What the recipient is routed by from now on. */
+      readonly domain?: string;
     },
   ): Promise<void>;
   /** @param tell the sender gets a notice, where one may be sent */
@@ -50,17 +59,13 @@ export class Operator {
     this.#deps = deps;
   }
 
-  /** @param note the operator's own words, quoted in `why` and in a bounce */
-  async act(
-    verb: MessageVerb,
-    selection: Selection,
-    { dryRun, note }: { readonly dryRun: boolean; readonly note: string },
-  ): Promise<VerbReport> {
+  async act(verb: MessageVerb, selection: Selection, options: VerbOptions): Promise<VerbReport> {
+    const { dryRun } = options;
     const found: QueuedRecipient[] = [];
     let busy = 0;
     let more = false;
     for await (const recipient of this.#select(selection)) {
-      if (!matches(verb, recipient, selection)) continue;
+      if (!matches(verb, recipient, selection, options)) continue;
       if (found.length === MATCHED_MAX) {
         more = true;
         break;
@@ -71,7 +76,7 @@ export class Operator {
     let done = 0;
     if (!dryRun) {
       for (const [message, recipients] of Map.groupBy(found, ({ message: id }) => id)) {
-        done += await this.#perform(verb, message, recipients, note);
+        done += await this.#perform(verb, message, recipients, options);
       }
     }
     const ids = found.slice(0, NAMED_MAX).map(formatRecipientId);
@@ -115,13 +120,34 @@ export class Operator {
       }
       return;
     }
-    const domain = selection.domain ?? null;
-    for (let after: { message: MessageId; index: number } | null = null; ; ) {
-      const page: readonly QueuedRecipient[] = await spool.list({ domain, after, limit: PAGE });
+    const { domain } = selection;
+    const keys = domain === undefined ? [null] : await this.routedBy(domain);
+    for (const key of keys) yield* this.#pages(key);
+  }
+
+  async *#pages(domain: string | null): AsyncGenerator<QueuedRecipient> {
+    for (let after: RecipientKey | null = null; ; ) {
+      const request: ListRequest = { domain, after, limit: PAGE };
+      const page = await this.#deps.spool.list(request);
       yield* page;
       const last = page.at(-1);
       if (last === undefined || page.length < PAGE) return;
       after = { message: last.message, index: last.index };
+    }
+  }
+
+  /** What recipients of this mail domain are routed by: itself, and next hops that operators chose. */
+  async routedBy(mailDomain: string): Promise<string[]> {
+    const keys = [mailDomain];
+    for (let after = ROUTED_AFTER; ; ) {
+      const page = await this.#deps.spool.domains(after, PAGE);
+      for (const { domain } of page) {
+        if (!isRouted(domain)) return keys;
+        if (mailDomainOf(domain) === mailDomain) keys.push(domain);
+      }
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE) return keys;
+      after = last.domain;
     }
   }
 
@@ -130,7 +156,7 @@ export class Operator {
     verb: MessageVerb,
     message: MessageId,
     recipients: readonly QueuedRecipient[],
-    note: string,
+    { note, to = null }: VerbOptions,
   ): Promise<number> {
     const { spool, dispatcher, clock } = this.#deps;
     let done = 0;
@@ -148,6 +174,13 @@ export class Operator {
           dueMs: nowMs,
           reason: isOperators(reason) ? { code: 'new', text: 'released', sinceMs: nowMs } : reason,
         }));
+      } else if (verb === 'reroute') {
+        const hop = to === null ? null : parseNextHop(to);
+        await dispatcher.reschedule(leased, ({ domain, reason }) => ({
+          dueMs: isOperators(reason) ? NEVER_MS : nowMs,
+          reason,
+          domain: routingDomain(hop, domain),
+        }));
       } else {
         const what = verb === 'bounce' ? 'returned' : 'deleted';
         const text = `${what} by an operator${note === '' ? '' : `: ${note}`}`;
@@ -163,7 +196,16 @@ export class Operator {
 export const isOperators = ({ code }: WaitReason): boolean =>
   code === 'held' || code === 'suspended';
 
-function matches(verb: MessageVerb, recipient: QueuedRecipient, selection: Selection): boolean {
+function matches(
+  verb: MessageVerb,
+  recipient: QueuedRecipient,
+  selection: Selection,
+  { to = null }: VerbOptions,
+): boolean {
+  if (verb === 'reroute') {
+    const hop = to === null ? null : parseNextHop(to);
+    if (recipient.domain === routingDomain(hop, recipient.domain)) return false;
+  }
   if (verb === 'release' && recipient.reason.code !== 'held') return false;
   if (verb === 'hold' && recipient.reason.code === 'held') return false;
   // Mail that is held is not let go by trying all of a domain.
@@ -171,7 +213,7 @@ function matches(verb: MessageVerb, recipient: QueuedRecipient, selection: Selec
   if ('ids' in selection) return true;
   const { domain, tenant, campaign } = selection;
   return (
-    (domain === undefined || recipient.domain === domain) &&
+    (domain === undefined || mailDomainOf(recipient.domain) === domain) &&
     (tenant === undefined || recipient.tenant === tenant) &&
     (campaign === undefined || recipient.campaign === campaign)
   );

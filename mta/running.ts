@@ -35,6 +35,8 @@ export interface WaitingRecipient {
   readonly octets: number;
   readonly receivedAtMs: number;
   readonly attempts: number;
+  /** The next hop that an operator chose for it, or null: its MX. */
+  readonly nextHop: string | null;
   readonly wait: Wait;
   /** What would end the wait, in one sentence. */
   readonly change: string;
@@ -136,6 +138,8 @@ export interface MtaStatus {
   readonly suspendedAtMs: number | null;
   /** What operators hold back, at most {@link STATUS_SITES_MAX}. */
   readonly suspensions: readonly Suspension[];
+  /** Where operators send mail instead, at most {@link STATUS_SITES_MAX}. */
+  readonly reroutes: readonly Reroute[];
   /** No mail is taken any more. */
   readonly draining: boolean;
   readonly dnsQueries: number;
@@ -157,7 +161,19 @@ export interface Suspension {
   readonly sinceMs: number;
 }
 
-export const MESSAGE_VERBS = ['hold', 'release', 'retry', 'bounce', 'delete'] as const;
+/** Scopes whose mail an operator can send to another next hop. */
+export const REROUTE_SCOPES = ['domain', 'site'] as const;
+export type RerouteScope = (typeof REROUTE_SCOPES)[number];
+
+export interface Reroute {
+  readonly scope: RerouteScope;
+  readonly name: string;
+  /** "relay.example:2525" */
+  readonly to: string;
+  readonly sinceMs: number;
+}
+
+export const MESSAGE_VERBS = ['hold', 'release', 'retry', 'reroute', 'bounce', 'delete'] as const;
 export type MessageVerb = (typeof MESSAGE_VERBS)[number];
 
 /** What a verb is for: ids, or all that waits of what is named (all of it together). */
@@ -168,6 +184,14 @@ export type Selection =
       readonly tenant?: string | undefined;
       readonly campaign?: string | undefined;
     };
+
+export interface VerbOptions {
+  readonly dryRun: boolean;
+  /** The operator's own words. */
+  readonly note: string;
+  /** For 'reroute': the next hop, "HOST[:PORT]", or null back to the MX. */
+  readonly to?: string | null;
+}
 
 export interface VerbReport {
   readonly verb: MessageVerb;
@@ -231,14 +255,17 @@ export interface RunningMta {
   /** Holds back all mail; transactions under way go on. Idempotent, as is resume(). */
   suspend(): void;
   show(message: number): Promise<ShownMessage>;
-  operate(
-    verb: MessageVerb,
-    selection: Selection,
-    how: { readonly dryRun: boolean; readonly note: string },
-  ): Promise<VerbReport>;
+  operate(verb: MessageVerb, selection: Selection, how: VerbOptions): Promise<VerbReport>;
   /** Holds back what is named, until it is taken back; kept across restarts. Both are idempotent. */
   suspendScope(scope: SuspensionScope, name: string): void;
   resumeScope(scope: SuspensionScope, name: string): void;
+  /**
+   * All mail of what is named goes to the next hop, until it is taken back; kept across restarts. Mail
+   * that waits for its next attempt goes there then.
+   *
+   * @param to "HOST[:PORT]", or null back to the MX; idempotent
+   */
+  rerouteScope(scope: RerouteScope, name: string, to: string | null): void;
   /** Goes on in a file of the configured name, as after it was moved away. */
   reopenEvents(): void;
   /** Takes no more mail; delivery goes on, and status() tells what remains. Only a restart ends it. */

@@ -125,6 +125,16 @@ export class Domains {
     this.#placed.delete(domain);
   }
 
+  /** An operator has chosen another next hop for them: nothing learned of the old one counts. */
+  anew(domains: readonly string[]): void {
+    for (const domain of domains) {
+      const waits = this.#held.has(domain) || this.#resting.has(domain);
+      if (!this.#placed.has(domain) && !waits) continue;
+      this.remove(domain);
+      this.hurry(domain);
+    }
+  }
+
   /** A rule lets it rest. */
   rest(domain: string, wait: Wait): void {
     this.#placed.delete(domain);

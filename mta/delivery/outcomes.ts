@@ -102,6 +102,7 @@ export class Outcomes {
     next: (recipient: LeasedMessage['recipients'][number]) => {
       readonly dueMs: number;
       readonly reason: WaitReason;
+      readonly domain?: string;
     },
   ): Promise<void> {
     return new Promise((resolve) => {
@@ -112,8 +113,8 @@ export class Outcomes {
         ...next(recipient),
       }));
       this.#parts.settler.add(settlements, [], () => {
-        for (const [position, { dueMs }] of settlements.entries()) {
-          this.#parts.due(leased.recipients[position]!.domain, dueMs);
+        for (const [position, { dueMs, domain }] of settlements.entries()) {
+          this.#parts.due(domain ?? leased.recipients[position]!.domain, dueMs);
         }
         resolve();
       });

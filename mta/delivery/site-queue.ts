@@ -171,6 +171,11 @@ export class SiteQueue {
     return link !== undefined;
   }
 
+  /** What is not under way goes back to the spool, to be looked at anew. */
+  letGo(): void {
+    this.#supply.empty();
+  }
+
   /** No new work; transactions under way go on. Leases not begun are given back. */
   stop(): void {
     this.#stopping = true;

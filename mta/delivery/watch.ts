@@ -8,6 +8,7 @@
  * - A message taken costs one look-up here; it keeps its reply and makes nothing.
  */
 import { LRUCache } from 'lru-cache';
+import { mailDomainOf } from '../next-hop.ts';
 import type { Site } from '../plan/site.ts';
 import type { LimitChange, SiteReply } from '../running.ts';
 import { formatReply, type Reply } from '../smtp/reply.ts';
@@ -54,12 +55,13 @@ export class Watch {
     if (taken !== undefined) seen.taken = { host, reply: taken.reply, atMs: nowMs };
     for (const { recipient, reason } of deferred) {
       this.#count(reason.code);
-      const { domain } = recipient;
+      const domain = mailDomainOf(recipient.domain);
       keep(seen, { atMs: nowMs, host, domain, outcome: 'deferred', text: reason.text });
     }
     for (const { recipient, text, expired } of failures) {
       const outcome = expired ? 'expired' : 'bounced';
-      keep(seen, { atMs: nowMs, host, domain: recipient.domain, outcome, text });
+      const domain = mailDomainOf(recipient.domain);
+      keep(seen, { atMs: nowMs, host, domain, outcome, text });
     }
   }
 

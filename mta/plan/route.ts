@@ -7,8 +7,8 @@ export interface Route {
   /** A-labels in lower case without final dot, or an address literal "[192.0.2.1]". */
   readonly domain: string;
   readonly site: Site;
-  /** 'mx', the domain's own addresses for want of an MX (RFC 5321 §5.1), or an address literal. */
-  readonly origin: 'mx' | 'implicit' | 'literal';
+  /** 'mx', the domain's own addresses for want of an MX (RFC 5321 §5.1), an address literal, or an operator's next hop. */
+  readonly origin: 'mx' | 'implicit' | 'literal' | 'operator';
   /** The resolver vouched for the MX response with the AD bit (RFC 4035 §3.2.3). */
   readonly authenticated: boolean;
 }

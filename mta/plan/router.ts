@@ -17,10 +17,12 @@ import type { MxRdata } from '../../resolver/wire/rdata.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
+import { formatNextHop, mailDomainOf, type NextHop } from '../next-hop.ts';
 import { DaneHosts } from './dane.ts';
 import type { Dns } from './dns.ts';
 import { type Family, type HostResult, Hosts, isUsable, TROUBLE_MS, troubleOf } from './hosts.ts';
 import { SiteItinerary } from './itinerary.ts';
+import type { Reroutes } from './reroutes.ts';
 import { Rollup } from './rollup.ts';
 import type { Itinerary, Route, RouteResult, Undeliverable } from './route.ts';
 import { requirementsOf, type SecurityParts } from './security.ts';
@@ -46,6 +48,8 @@ export interface RouterParts {
   readonly own: readonly Endpoint[];
   /** Families to look up and to connect to, preferred first. */
   readonly families: readonly Family[];
+  /** Where operators send mail instead. To be followed by forget() when it changes. */
+  readonly reroutes?: Reroutes;
 }
 
 const ROUTES_MAX = 200_000;
@@ -74,6 +78,8 @@ type Exchanges =
       readonly origin: Route['origin'];
       readonly authenticated: boolean;
       readonly freshUntilMs: number;
+      /** In place of that of MX hosts. */
+      readonly port?: number;
     }
   | Exclude<RouteResult, { kind: 'route' }>;
 
@@ -87,6 +93,8 @@ export class Router {
   readonly #dane: DaneHosts;
   readonly #entries = new LRUCache<string, Entry>({ max: ROUTES_MAX });
   readonly #underWay = new Map<string, Promise<RouteResult>>();
+  /** Raised by forget(): what was asked before counts no more. */
+  #edition = 0;
 
   constructor(parts: RouterParts) {
     this.#parts = parts;
@@ -122,6 +130,17 @@ export class Router {
     return resolution;
   }
 
+  /** What operators say of next hops has changed: what `concerns` is looked for anew. @returns its domains */
+  forget(concerns: (domain: string, result: RouteResult) => boolean): string[] {
+    this.#edition += 1;
+    const domains: string[] = [];
+    for (const [domain, { result }] of this.#entries) {
+      if (concerns(domain, result)) domains.push(domain);
+    }
+    for (const domain of domains) this.#entries.delete(domain);
+    return domains;
+  }
+
   /** A walk over the addresses of a site, for one connection attempt. */
   itinerary(site: Site): Itinerary {
     return new SiteItinerary({
@@ -152,10 +171,38 @@ export class Router {
   }
 
   async #resolve(domain: string): Promise<RouteResult> {
+    const edition = this.#edition;
+    const hop = this.#parts.reroutes?.ofDomain(domain) ?? null;
+    const result = hop === null ? await this.#asDnsSays(domain) : await this.#toHop(domain, hop);
+    // An operator has changed a next hop meanwhile.
+    if (edition !== this.#edition) return this.#resolve(domain);
+    return this.#remember(domain, result);
+  }
+
+  async #asDnsSays(domain: string): Promise<RouteResult> {
     const exchanges = domain.startsWith('[')
       ? this.#literalExchanges(domain)
       : await this.#mxExchanges(domain);
-    return this.#remember(domain, await this.#verdict(domain, exchanges));
+    const result = await this.#verdict(domain, exchanges);
+    if (result.kind !== 'route') return result;
+    const hop = this.#parts.reroutes?.ofSite(result.route.site) ?? null;
+    return hop === null ? result : this.#toHop(domain, hop);
+  }
+
+  /** Whatever is wrong with a next hop is the operator's mistake: mail waits for it, and never comes back. */
+  async #toHop(domain: string, { host, port }: NextHop): Promise<RouteResult> {
+    const result = await this.#verdict(domain, {
+      kind: 'exchanges',
+      ranks: [[host]],
+      origin: 'operator',
+      // The operator vouches for the name, as DNSSEC would for an MX.
+      authenticated: true,
+      freshUntilMs: this.#nowMs() + ROUTE_MS_MAX,
+      port: port ?? this.#parts.port,
+    });
+    if (result.kind !== 'undeliverable') return result;
+    const text = `the next hop ${formatNextHop({ host, port })} that an operator chose: ${result.text}`;
+    return { kind: 'trouble', reachable: true, text };
   }
 
   /** Drops ourselves, and makes sure that the site has an address to begin with. */
@@ -169,11 +216,12 @@ export class Router {
       const text = `mail loops back to this server: ${this.#hostname} is the best MX host of ${domain}`;
       return { kind: 'undeliverable', code: 'loop', enhanced: '5.4.6', text, freshUntilMs };
     }
-    const { port } = this.#parts;
-    const configured = this.#parts.tlsOf?.(domain, ranks) ?? this.#parts.tls;
+    const port = exchanges.port ?? this.#parts.port;
+    const configured = this.#parts.tlsOf?.(mailDomainOf(domain), ranks) ?? this.#parts.tls;
     const requirements = await requirementsOf(
       { domain, ranks, authenticated, tls: configured },
-      this.#security,
+      // MTA-STS speaks of the domain's MX hosts (RFC 8461 §4).
+      origin === 'operator' ? { ...this.#security, findPolicy: null } : this.#security,
     );
     if (requirements.kind === 'trouble') return requirements;
     const { tls, dane } = requirements;

@@ -56,6 +56,7 @@ const ORIGIN_TEXT = {
   mx: 'to the MX hosts',
   implicit: 'to the addresses of the domain itself, for want of an MX',
   literal: 'to the address itself',
+  operator: 'to the next hop that an operator chose',
 } as const;
 
 /**

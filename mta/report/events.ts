@@ -15,6 +15,7 @@ import {
   type Submission,
 } from '../envelope.ts';
 import { readMessageExtra } from '../extra.ts';
+import { mailDomainOf } from '../next-hop.ts';
 import { type BounceClass, classify } from './classify.ts';
 
 /** Fields that every record has. Instants are wall milliseconds. */
@@ -190,7 +191,7 @@ export class Events {
       id: formatRecipientId({ message: message.message, index: recipient.index }),
       reversePath: message.reversePath,
       recipient: recipient.address,
-      domain: recipient.domain,
+      domain: mailDomainOf(recipient.domain),
       attempts: recipient.attempts,
       ageMs: atMs - message.receivedAtMs,
       ...labels(message),

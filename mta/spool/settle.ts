@@ -9,6 +9,7 @@
 import type Database from 'better-sqlite3';
 import type { MessageId } from '../envelope.ts';
 import type { Totals } from './append.ts';
+import type { Lanes } from './lanes.ts';
 import type { Leases } from './leases.ts';
 import type { Settlement } from './spool.ts';
 
@@ -24,6 +25,7 @@ export function prepareSettle(db: Database.Database): Settle {
        reason_since_ms = ? WHERE message = ? AND n = ?`,
   );
   const setExtra = db.prepare('UPDATE recipients SET extra = ? WHERE message = ? AND n = ?');
+  const setDomain = db.prepare('UPDATE recipients SET domain = ? WHERE message = ? AND n = ?');
   return (settlements, leases, totals) => {
     const touched = new Set<MessageId>();
     for (const settlement of settlements) {
@@ -33,6 +35,7 @@ export function prepareSettle(db: Database.Database): Settle {
         const { dueMs, attempts, reason } = settlement;
         defer.run(dueMs, attempts, reason.code, reason.text, reason.sinceMs, message, index);
         if (settlement.extra !== undefined) setExtra.run(settlement.extra, message, index);
+        if (settlement.domain !== undefined) setDomain.run(settlement.domain, message, index);
       } else {
         totals.recipients -= deleteRecipient.run(message, index).changes;
         touched.add(message);
@@ -47,7 +50,10 @@ export function prepareSettle(db: Database.Database): Settle {
 }
 
 /** To be called once the settlements are committed. @returns how many keys were not leased */
-export function endLeases(settlements: readonly Settlement[], leases: Leases): number {
+export function endLeases(
+  settlements: readonly Settlement[],
+  { leases, lanes }: { readonly leases: Leases; readonly lanes: Lanes },
+): number {
   let strangers = 0;
   for (const settlement of settlements) {
     const { message, index } = settlement.key;
@@ -55,8 +61,9 @@ export function endLeases(settlements: readonly Settlement[], leases: Leases): n
     if (held === undefined) {
       strangers += 1;
     } else if (settlement.kind !== 'done') {
-      const dueMs = settlement.kind === 'deferred' ? settlement.dueMs : held.dueMs;
-      leases.appeared(held, { dueMs, message, index });
+      const { dueMs, domain = held.domain } = settlement.kind === 'deferred' ? settlement : held;
+      if (domain !== held.domain) lanes.appeared(domain, held.lane);
+      leases.appeared({ domain, lane: held.lane }, { dueMs, message, index });
     }
   }
   return strangers;

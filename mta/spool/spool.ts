@@ -85,6 +85,8 @@ export type Settlement =
       readonly reason: WaitReason;
       /** Replaces what the recipient has; absent leaves it. */
       readonly extra?: string;
+      /** What the recipient is routed by from now on; absent leaves it. */
+      readonly domain?: string;
     }
   /** Not tried after all (connection lost before its turn, shutdown): row untouched, costs no commit. */
   | { readonly key: RecipientKey; readonly kind: 'released' };

@@ -117,7 +117,7 @@ export class Store {
         const id = values[at] as MessageId | Repeated;
         if (typeof id === 'number') noteAppended(memory, id, asks);
       } else {
-        strangers += endLeases(asks.settlements, leases);
+        strangers += endLeases(asks.settlements, memory);
         const ids = values[at] as MessageId[];
         for (const [n, notice] of asks.notices.entries()) noteAppended(memory, ids[n]!, notice);
       }

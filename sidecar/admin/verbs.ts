@@ -2,8 +2,11 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { LABEL } from '../../mta/envelope.ts';
+import { formatNextHop, parseNextHop } from '../../mta/next-hop.ts';
 import {
   MESSAGE_VERBS,
+  REROUTE_SCOPES,
+  type Reroute,
   type RunningMta,
   SUSPENSION_SCOPES,
   type Suspension,
@@ -18,6 +21,15 @@ const NOTE_LENGTH_MAX = 200;
 const label = z.string().regex(LABEL, 'not a name of a tenant or campaign');
 const dryRun = z.boolean().default(false);
 
+/** null goes back to the MX. */
+const nextHop = z.string().transform((text, context) => {
+  if (text === 'mx') return null;
+  const hop = parseNextHop(text);
+  if (hop !== null) return formatNextHop(hop);
+  context.addIssue('not a next hop; write HOST, HOST:PORT, or mx to go back to the MX');
+  return z.NEVER;
+});
+
 const verbSchema = z.strictObject({ verb: z.enum(MESSAGE_VERBS) });
 const selectionSchema = z
   .strictObject({
@@ -30,6 +42,7 @@ const selectionSchema = z
       .max(NOTE_LENGTH_MAX)
       .regex(/^\P{Cc}*$/u, 'holds a control character')
       .default(''),
+    to: nextHop.optional(),
     dry_run: dryRun,
   })
   .refine(
@@ -53,12 +66,34 @@ const suspensionSchema = z
     name: asked.scope === 'domain' ? mailDomainSchema.parse(asked.name) : asked.name,
   }));
 
+const rerouteSchema = z
+  .strictObject({
+    scope: z.enum(REROUTE_SCOPES),
+    name: z.string().min(1).max(300),
+    to: nextHop,
+    dry_run: dryRun,
+  })
+  .refine(({ scope, name }) => scope !== 'domain' || mailDomainSchema.safeParse(name).success, {
+    path: ['name'],
+    message: 'not a domain',
+  })
+  .transform((asked) => ({
+    ...asked,
+    name: asked.scope === 'domain' ? mailDomainSchema.parse(asked.name) : asked.name,
+  }));
+
 const drainSchema = z.strictObject({ dry_run: dryRun });
 
 export interface SuspensionAnswer {
   readonly dryRun: boolean;
   /** As they are after it, or would be. */
   readonly suspensions: readonly Pick<Suspension, 'scope' | 'name'>[];
+}
+
+export interface RerouteAnswer {
+  readonly dryRun: boolean;
+  /** As they are after it, or would be. */
+  readonly reroutes: readonly Pick<Reroute, 'scope' | 'name' | 'to'>[];
 }
 
 export interface DrainAnswer {
@@ -78,8 +113,12 @@ export function addVerbRoutes(scope: FastifyInstance, mta: RunningMta): void {
   });
   scope.post('/v1/queue/:verb', async ({ params, body }) => {
     const { verb } = validated(verbSchema, params);
-    const { note, dry_run: dry, ids, ...all } = validated(selectionSchema, body ?? {});
-    return mta.operate(verb, ids === undefined ? all : { ids }, { dryRun: dry, note });
+    const { note, dry_run: dry, to, ids, ...all } = validated(selectionSchema, body ?? {});
+    if ((verb === 'reroute') !== (to !== undefined)) {
+      throw new AdminError(400, 'ADMIN_BAD_REQUEST', 'to: goes with reroute, and with it alone');
+    }
+    const options = { dryRun: dry, note, ...(to === undefined ? {} : { to }) };
+    return mta.operate(verb, ids === undefined ? all : { ids }, options);
   });
   scope.get('/v1/suspensions', async () => ({ suspensions: (await mta.status()).suspensions }));
   scope.post('/v1/suspensions/suspend', async ({ body }) => {
@@ -96,6 +135,19 @@ export function addVerbRoutes(scope: FastifyInstance, mta: RunningMta): void {
     if (!dry) mta.resumeScope(what, name);
     const left = (await currently(mta)).filter((one) => one.scope !== what || one.name !== name);
     return { dryRun: dry, suspensions: left } satisfies SuspensionAnswer;
+  });
+  scope.get('/v1/reroutes', async () => ({ reroutes: (await mta.status()).reroutes }));
+  scope.post('/v1/reroutes', async ({ body }) => {
+    const { scope: what, name, to, dry_run: dry } = validated(rerouteSchema, body ?? {});
+    if (!dry) mta.rerouteScope(what, name, to);
+    const { reroutes } = await mta.status();
+    const others = reroutes
+      .filter((one) => one.scope !== what || one.name !== name)
+      .map(({ scope: of, name: whose, to: where }) => ({ scope: of, name: whose, to: where }));
+    return {
+      dryRun: dry,
+      reroutes: to === null ? others : [...others, { scope: what, name, to }],
+    } satisfies RerouteAnswer;
   });
   scope.post('/v1/drain', async ({ body }) => {
     const { dry_run: dry } = validated(drainSchema, body ?? {});

@@ -42,7 +42,7 @@ async function why(id: string, flags: AskFlags): Promise<void> {
 }
 
 function reasonText(recipient: WaitingRecipient): string {
-  const { id, address, reversePath, receivedAtMs, attempts, octets, wait } = recipient;
+  const { id, address, reversePath, receivedAtMs, attempts, octets, nextHop, wait } = recipient;
   const now = Date.now();
   return columns([
     [id, `<${printable(reversePath)}> to <${printable(address)}>, ${octets} octets`],
@@ -50,6 +50,7 @@ function reasonText(recipient: WaitingRecipient): string {
     ['waits for', `${wait.on}: ${printable(wait.text)}`],
     ['since', `${durationText((now - wait.sinceMs) / 1000)} ago`],
     ['until', nextText(wait.untilMs, now)],
+    ...(nextHop === null ? [] : [['goes to', `${printable(nextHop)}, by order of an operator`]]),
     ['changed by', printable(recipient.change)],
   ]);
 }
@@ -75,13 +76,13 @@ async function list({ domain, after, limit, ...flags }: ListFlags): Promise<void
     return;
   }
   const now = Date.now();
-  const rows = page.recipients.map(({ id, address, receivedAtMs, attempts, wait }) => [
+  const rows = page.recipients.map(({ id, address, receivedAtMs, attempts, nextHop, wait }) => [
     id,
     durationText((now - receivedAtMs) / 1000),
     String(attempts),
     nextText(wait.untilMs, now),
     printable(address),
-    printable(wait.text),
+    printable(nextHop === null ? wait.text : `${wait.text}; goes to ${nextHop}`),
   ]);
   process.stdout.write(columns([['ID', 'AGE', 'TRIES', 'NEXT', 'RECIPIENT', 'WHY'], ...rows]));
   if (page.next !== null) process.stdout.write(`More: --after ${page.next}\n`);

@@ -54,6 +54,9 @@ function absent(reason: unknown): string {
 const stateText = (reason: string | null): string =>
   reason === null ? 'ready' : `not ready: ${printable(reason)}`;
 
+const sinceText = (sinceMs: number): string =>
+  `since ${durationText((Date.now() - sinceMs) / 1000)}`;
+
 const uptimeText = (startedAtMs: number): string =>
   `up ${durationText((Date.now() - startedAtMs) / 1000)}`;
 
@@ -91,6 +94,15 @@ function mtaText(mta: MtaReport): string {
   ];
   for (const { alias, hold } of mta.sites) {
     if (hold !== null) rows.push(['  held', `${alias}: ${printable(hold.text)}`]);
+  }
+  for (const { scope, name, sinceMs } of mta.suspensions) {
+    rows.push(['  suspended', `${scope} ${printable(name)}, ${sinceText(sinceMs)}`]);
+  }
+  for (const { scope, name, to, sinceMs } of mta.reroutes) {
+    rows.push([
+      '  rerouted',
+      `${scope} ${printable(name)} to ${printable(to)}, ${sinceText(sinceMs)}`,
+    ]);
   }
   for (const { domain, wait } of mta.heldDomains)
     rows.push(['  held', `${domain}: ${printable(wait.text)}`]);

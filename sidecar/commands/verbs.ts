@@ -1,16 +1,18 @@
-/** `queue hold|release|retry|bounce|delete`, `show`, `suspend`, `resume`, `drain`: what operators do to mail. */
+/** `queue hold|release|retry|reroute|bounce|delete`, `show`, `suspend`, `resume`, `reroute`, `drain`: what operators do to mail. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   MESSAGE_VERBS,
   type MessageVerb,
   type MtaStatus,
+  REROUTE_SCOPES,
+  type RerouteScope,
   type ShownMessage,
   SUSPENSION_SCOPES,
   type SuspensionScope,
   type VerbReport,
 } from '../../mta/running.ts';
 import { parseDuration } from '../../runtime/settings.ts';
-import type { DrainAnswer, SuspensionAnswer } from '../admin/verbs.ts';
+import type { DrainAnswer, RerouteAnswer, SuspensionAnswer } from '../admin/verbs.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
 import { type AskFlags, ask } from './ask.ts';
 import { columns, durationText, printable, printJson } from './print.ts';
@@ -19,6 +21,7 @@ const DOES: Readonly<Record<MessageVerb, string>> = {
   hold: 'keep mail from being tried until it is released',
   release: 'let mail go on that was held',
   retry: 'try mail now',
+  reroute: 'send what waits to another next hop, and try it now',
   bounce: 'return mail to its senders',
   delete: 'drop mail without a notice',
 };
@@ -28,15 +31,17 @@ type WithMta = (command: Command) => Command;
 
 export function addVerbCommands(root: Command, queue: Command, withMta: WithMta): void {
   for (const verb of MESSAGE_VERBS) {
-    withMta(queue.command(`${verb} [ID...]`))
+    const command = queue.command(`${verb} [ID...]`);
+    withMta(command)
       .description(`${DOES[verb]}: messages, recipients, or all of what is named`)
       .option('--domain <DOMAIN>', 'all that waits for this domain')
       .option('--tenant <NAME>', 'all of this tenant')
       .option('--campaign <NAME>', 'all of this campaign')
       .option('--note <TEXT>', 'why; quoted in "why" and in bounces')
       .option('--dry-run', 'only say what it is for')
-      .addHelpText('after', `\nExample:\n  postilion queue ${verb} --domain example.net --dry-run`)
+      .addHelpText('after', `\nExample:\n  postilion queue ${exampleOf(verb)} --dry-run`)
       .action((ids: readonly string[], flags: VerbFlags) => act(verb, ids, flags));
+    if (verb === 'reroute') command.requiredOption('--to <HOP>', NEXT_HOP_TEXT);
   }
   withMta(queue.command('show <ID>'))
     .description('header and recipients of a message that waits')
@@ -51,6 +56,23 @@ export function addVerbCommands(root: Command, queue: Command, withMta: WithMta)
       .addHelpText('after', `\nExample:\n  postilion ${verb} --scope domain example.net`)
       .action((name: string | undefined, flags: SuspendFlags) => toggle(verb, name, flags));
   }
+  withMta(root.command('reroute <NAME>'))
+    .description('send all mail of a domain or site to another next hop, until it is taken back')
+    .addOption(
+      new Option('--scope <SCOPE>', 'what NAME is').choices(REROUTE_SCOPES).default('domain'),
+    )
+    .requiredOption('--to <HOP>', NEXT_HOP_TEXT)
+    .option('--dry-run', 'only say what would be rerouted')
+    .addHelpText(
+      'after',
+      `
+What waits for its next attempt goes there then, or now with "queue retry". Single messages: "queue reroute".
+
+Example:
+  postilion reroute example.net --to relay.example.com:2525
+  postilion reroute example.net --to mx`,
+    )
+    .action(reroute);
   withMta(root.command('drain'))
     .description('take no more mail, deliver what waits, and report what remains')
     .option('--within <DURATION>', 'how long to wait for it', durationMs, 60_000)
@@ -58,6 +80,11 @@ export function addVerbCommands(root: Command, queue: Command, withMta: WithMta)
     .addHelpText('after', '\nExample:\n  postilion drain --within 10m')
     .action(drain);
 }
+
+const NEXT_HOP_TEXT = 'HOST or HOST:PORT, whose own addresses are meant; "mx" goes back to the MX';
+
+const exampleOf = (verb: MessageVerb): string =>
+  `${verb} --domain example.net${verb === 'reroute' ? ' --to relay.example.com:2525' : ''}`;
 
 function durationMs(text: string): number {
   const milliseconds = parseDuration(text);
@@ -70,17 +97,19 @@ interface VerbFlags extends AskFlags {
   readonly tenant?: string;
   readonly campaign?: string;
   readonly note?: string;
+  readonly to?: string;
   readonly dryRun?: boolean;
 }
 
 async function act(verb: MessageVerb, ids: readonly string[], flags: VerbFlags): Promise<void> {
-  const { domain, tenant, campaign, note, dryRun = false } = flags;
+  const { domain, tenant, campaign, note, to, dryRun = false } = flags;
   const body = {
     ...(ids.length === 0 ? {} : { ids }),
     domain,
     tenant,
     campaign,
     note,
+    to,
     dry_run: dryRun,
   };
   const path = `/v1/queue/${verb}`;
@@ -147,6 +176,23 @@ async function toggle(
   else {
     const rows = answer.suspensions.map((one) => [one.scope, printable(one.name)]);
     process.stdout.write(rows.length === 0 ? 'Nothing is suspended.\n' : columns(rows));
+  }
+}
+
+interface RerouteFlags extends AskFlags {
+  readonly scope: RerouteScope;
+  readonly to: string;
+  readonly dryRun?: boolean;
+}
+
+async function reroute(name: string, flags: RerouteFlags): Promise<void> {
+  const { scope, to, dryRun = false } = flags;
+  const body = { scope, name, to, dry_run: dryRun };
+  const answer = await ask<RerouteAnswer>({ program: 'mta', path: '/v1/reroutes', body }, flags);
+  if (flags.json === true) printJson(answer);
+  else {
+    const rows = answer.reroutes.map((one) => [one.scope, printable(one.name), one.to]);
+    process.stdout.write(rows.length === 0 ? 'Nothing is rerouted.\n' : columns(rows));
   }
 }
 

@@ -30,6 +30,22 @@ test.each([
     'suspend domain example.net',
   ],
   ['/v1/suspensions/resume', { scope: 'tenant', name: 'acme' }, 'resume tenant acme'],
+  [
+    '/v1/queue/reroute',
+    { domain: 'example.net', to: 'Relay.example.com:2525' },
+    'reroute {"domain":"example.net"} false  to relay.example.com:2525',
+  ],
+  [
+    '/v1/queue/reroute',
+    { ids: [ID], to: 'mx' },
+    'reroute {"ids":[{"message":1234567890,"index":null}]} false  to null',
+  ],
+  [
+    '/v1/reroutes',
+    { scope: 'domain', name: 'Example.net', to: '192.0.2.1' },
+    'reroute domain example.net [192.0.2.1]',
+  ],
+  ['/v1/reroutes', { scope: 'site', name: 'mx~abcd', to: 'mx' }, 'reroute site mx~abcd null'],
   ['/v1/drain', {}, 'drain'],
 ])('%s with %j asks %j', async (url, payload, asked) => {
   const mta = fakeMta();
@@ -40,6 +56,7 @@ test.each([
 test.each([
   ['/v1/suspensions/suspend', { scope: 'domain', name: 'example.net', dry_run: true }],
   ['/v1/suspensions/resume', { scope: 'site', name: 'x', dry_run: true }],
+  ['/v1/reroutes', { scope: 'domain', name: 'example.net', to: 'relay', dry_run: true }],
   ['/v1/drain', { dry_run: true }],
 ])('%s with %j does nothing', async (url, payload) => {
   const mta = fakeMta();
@@ -53,6 +70,12 @@ test.each([
   ['/v1/queue/hold', { ids: ['x'] }],
   ['/v1/queue/hold', { ids: [ID], note: 'a\nb' }],
   ['/v1/queue/burn', { ids: [ID] }],
+  ['/v1/queue/reroute', { ids: [ID] }],
+  ['/v1/queue/reroute', { ids: [ID], to: 'a b' }],
+  ['/v1/queue/hold', { ids: [ID], to: 'relay' }],
+  ['/v1/reroutes', { scope: 'tenant', name: 'acme', to: 'relay' }],
+  ['/v1/reroutes', { scope: 'domain', name: 'example.net' }],
+  ['/v1/reroutes', { scope: 'domain', name: 'example.net', to: 'relay:0' }],
   ['/v1/queue/hold', { tenant: 'a b' }],
   ['/v1/suspensions/suspend', { scope: 'world', name: 'x' }],
   ['/v1/suspensions/suspend', { scope: 'domain', name: 'a b' }],

@@ -35,6 +35,7 @@ export const WAITING: WaitingRecipient = {
   octets: 1234,
   receivedAtMs: 1_700_000_000_000,
   attempts: 2,
+  nextHop: null,
   wait: { on: 'retry', text: `450 \x1b[31m${SCRIPT}`, sinceMs: 1_700_000_000_000, untilMs: null },
   change: 'time',
 };
@@ -168,6 +169,7 @@ export function fakeMta(): FakeMta {
       connections: 0,
       suspendedAtMs: null,
       suspensions: [],
+      reroutes: [],
       draining: false,
       dnsQueries: 4,
       sites: [],
@@ -182,8 +184,9 @@ export function fakeMta(): FakeMta {
       return [WAITING];
     },
     show: async () => ({ recipients: [WAITING], header: 'Subject: s\r\n' }),
-    async operate(verb, selection, { dryRun, note }) {
-      verbs.push(`${verb} ${JSON.stringify(selection)} ${dryRun} ${note}`);
+    async operate(verb, selection, { dryRun, note, to }) {
+      const hop = to === undefined ? '' : ` to ${to}`;
+      verbs.push(`${verb} ${JSON.stringify(selection)} ${dryRun} ${note}${hop}`);
       return {
         verb,
         dryRun,
@@ -194,6 +197,7 @@ export function fakeMta(): FakeMta {
         ids: [WAITING.id],
       };
     },
+    rerouteScope: (scope, name, to) => void verbs.push(`reroute ${scope} ${name} ${to}`),
     suspendScope: (scope, name) => void verbs.push(`suspend ${scope} ${name}`),
     resumeScope: (scope, name) => void verbs.push(`resume ${scope} ${name}`),
     reopenEvents: () => undefined,
