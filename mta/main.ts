@@ -120,7 +120,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
 
   async function open(): Promise<RunningMta> {
     const startedAtMs = clock.wallMs();
-    const endpoints = await door.listen(config.smtp);
+    const endpoints = await door.listen(config.smtp, deps.sockets);
     const socketmap = await openSocketmap();
     delivery.start();
     measurePressure();
@@ -175,7 +175,8 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
       drain() {
         intake.draining = true;
       },
-      stop: () => (stopped ??= stop()),
+      finishDelivery: () => delivery.stop(config.drain),
+      stop: (withinMs = config.drain) => (stopped ??= stop(withinMs)),
     };
   }
 
@@ -187,7 +188,10 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   async function openSocketmap(): Promise<Endpoint | null> {
     if (config.socketmap === '') return null;
     try {
-      return await maps.listen(config.socketmap);
+      return await maps.listen(
+        config.socketmap,
+        deps.sockets?.take('tcp', config.socketmap) ?? null,
+      );
     } catch (error) {
       await door.stop(0);
       throw error;
@@ -260,9 +264,9 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     };
   }
 
-  async function stop(): Promise<void> {
+  async function stop(withinMs: number): Promise<void> {
     maps.stop();
-    await Promise.all([door.stop(config.drain), delivery.stop(config.drain)]);
+    await Promise.all([door.stop(withinMs), delivery.stop(withinMs)]);
     dns.close();
     await sts?.close();
     await signer.close();

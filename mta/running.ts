@@ -5,6 +5,7 @@
 import type { FastifyPluginAsync } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Clock } from '../runtime/clock.ts';
+import type { HandedSockets } from '../runtime/handed-sockets.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import type { Endpoint } from '../runtime/settings.ts';
@@ -17,6 +18,8 @@ export interface MtaDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Sockets that are bound already. */
+  readonly sockets?: HandedSockets;
   /**
    * The mta cannot go on, and says why: its process is to end, and to be started anew. What was
    * acknowledged is in the spool. By default the error is thrown where nobody catches it, which ends
@@ -271,6 +274,15 @@ export interface RunningMta {
   /** Takes no more mail; delivery goes on, and status() tells what remains. Only a restart ends it. */
   drain(): void;
   resume(): void;
-  /** Takes no more mail, finishes transactions under way within `drain`, closes the spool. Idempotent. */
-  stop(): Promise<void>;
+  /**
+   * Delivers nothing more and resolves when no transaction of ours is under way, within `drain`; mail is
+   * still taken. Only {@link stop} follows.
+   */
+  finishDelivery(): Promise<void>;
+  /**
+   * Takes no more mail, finishes transactions under way, closes the spool. Idempotent.
+   *
+   * @param withinMs given to transactions; default: `drain`
+   */
+  stop(withinMs?: number): Promise<void>;
 }

@@ -1,6 +1,5 @@
 import { Registry } from 'prom-client';
 import type { Clock } from '../runtime/clock.ts';
-import { formatEndpoint } from '../runtime/settings.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import { AnswerTable } from './cache/answer-table.ts';
 import { parseKey } from './cache/key.ts';
@@ -13,7 +12,6 @@ import { Counters } from './counters.ts';
 import { Events } from './events.ts';
 import { describeEntry, domainKey, explainDomain } from './explain.ts';
 import { closeGeneration, type Generation, openGeneration } from './generation.ts';
-import { HandedSockets } from './listen/handed-sockets.ts';
 import { Listeners } from './listen/listeners.ts';
 import { LocalNames } from './local-names.ts';
 import { fillMetrics } from './metrics.ts';
@@ -82,7 +80,7 @@ export async function startResolver(
     accepts: (key) => !service.localNames.owns(parseKey(key).name),
   });
   const listeners = new Listeners();
-  const handed = deps.sockets === undefined ? null : new HandedSockets(deps.sockets);
+  const handed = deps.sockets ?? null;
   const listenParts = { config, service, counters, clock, wheel, log, table, handed };
   let reloading: Promise<readonly string[]> = Promise.resolve([]);
   let stopped: Promise<void> | null = null;
@@ -99,12 +97,10 @@ export async function startResolver(
   try {
     await listeners.open(listenParts);
   } catch (error) {
+    // Whoever has the address may have the file too.
+    await snapshot?.leave();
     await stop();
     throw error;
-  }
-  for (const { protocol, endpoint } of handed?.left ?? []) {
-    const fields = { protocol, listen: formatEndpoint(endpoint) };
-    log.warn(fields, 'a socket was handed to us that resolver.listen does not name');
   }
   const registry = new Registry();
   const sources = () => ({
@@ -160,6 +156,8 @@ export async function startResolver(
     subscribe: (listener) => events.subscribe(listener),
     reload: (next) => (reloading = reloadInTurn(next)),
     drain: () => drain(listeners, service, clock),
+    saveSnapshot: async () => snapshot?.saveNow(),
+    leaveSnapshot: async () => snapshot?.leave(),
     stop: () => (stopped ??= stop()),
   };
 }

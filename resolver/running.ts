@@ -4,20 +4,20 @@
  */
 import type { Registry } from 'prom-client';
 import type { Clock } from '../runtime/clock.ts';
+import type { HandedSockets } from '../runtime/handed-sockets.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
 import type { Endpoint } from '../runtime/settings.ts';
 import type { ResolverConfig } from './config.ts';
 import type { EventListener } from './events.ts';
 import type { LedgerLine, LedgerOrder } from './ledger.ts';
-import type { HandedSocket } from './listen/handed-sockets.ts';
 
 export interface ResolverDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   /** Sockets that are bound already. */
-  readonly sockets?: readonly HandedSocket[];
+  readonly sockets?: HandedSockets;
 }
 
 export interface RunningResolver {
@@ -57,6 +57,10 @@ export interface RunningResolver {
    * within the deadline of clients; then {@link stop} loses nothing.
    */
   drain(): Promise<void>;
+  /** Saves the snapshot now, where there is one, so that a successor starts warm. */
+  saveSnapshot(): Promise<void>;
+  /** Leaves the snapshot to a successor: {@link stop} does not write it. */
+  leaveSnapshot(): Promise<void>;
   /** Closes listeners and upstream sockets; no timer or socket is left. Idempotent. */
   stop(): Promise<void>;
 }

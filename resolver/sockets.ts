@@ -1,3 +1,2 @@
-/** What the sidecar needs to bind and to recognise sockets for a resolver. */
-export { type BoundSockets, bindSockets } from './listen/bind-sockets.ts';
-export { type HandedSocket, HandedSockets } from './listen/handed-sockets.ts';
+/** What the sidecar needs to bind and to duplicate sockets for its programs. */
+export { type SocketBinder, socketBinder, type WantedSocket } from './listen/bind-sockets.ts';

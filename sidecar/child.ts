@@ -1,24 +1,113 @@
 /**
- * Entry of a supervised child: takes its configuration from the supervisor, runs one program, and
- * never outlives the supervisor.
+ * Entry of a supervised child: takes its configuration from the supervisor, runs one program, hands it
+ * over when it is told to, and never outlives the supervisor. As "plan" it only says what a
+ * configuration needs.
  */
-
+import { socketBinder } from '../resolver/sockets.ts';
+import { type HandedSocket, HandedSockets } from '../runtime/handed-sockets.ts';
 import { loadConfig, parseChecked } from './config/load.ts';
 import { EXIT } from './exit.ts';
 import { createLog } from './log.ts';
-import { type RunningProgram, startProgram } from './programs.ts';
-import { PROGRAMS, type ProgramName, type Report, startSchema } from './protocol.ts';
+import { planOf } from './plan.ts';
+import { loadProgram, type RunningProgram } from './programs.ts';
+import {
+  type Order,
+  orderSchema,
+  PROGRAMS,
+  type ProgramName,
+  type Report,
+  type Start,
+  type UpgradeStatus,
+} from './protocol.ts';
 import { startFailure } from './start-failure.ts';
 
-const name = PROGRAMS.find((program) => program === process.argv[2]);
-if (name === undefined || process.send === undefined) {
+const name = PROGRAMS.find((program) => program === process.argv[2]) ?? null;
+if ((name === null && process.argv[2] !== 'plan') || process.send === undefined) {
   console.error('This is a part of "postilion up" and is not started by hand.');
   process.exit(EXIT.usage);
 }
-process.title = `postilion ${name}`;
+process.title = `postilion ${name ?? 'plan'}`;
 
+/** setInterval's own ceiling. */
+const HOLD_MS = 2_147_483_647;
+
+let start: (() => Promise<RunningProgram>) | null = null;
 let running: Promise<RunningProgram> | null = null;
 let stopping = false;
+let upgradeStatus: UpgradeStatus | null = null;
+
+// A terminal's Ctrl-C reaches us too; the supervisor decides what it means.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => void stop());
+process.on('SIGHUP', () => void running?.then((program) => program.reload()));
+process.on('disconnect', () => void stop());
+// Between two spells of work nothing else keeps us.
+setInterval(() => undefined, HOLD_MS);
+
+process.on('message', (message) => {
+  const { data: order } = orderSchema.safeParse(message);
+  // Of a supervisor that says more than we understand.
+  if (order !== undefined) void follow(order).catch(fail);
+});
+
+async function follow(order: Order): Promise<void> {
+  switch (order.kind) {
+    case 'start':
+      if (name === null) return plan(order);
+      start = await prepare(name, order);
+      if (order.successor === true) return tell({ kind: 'prepared' });
+      return go();
+    case 'go':
+      return go();
+    case 'save':
+      await (await running)?.save();
+      return tell({ kind: 'saved' });
+    case 'yield':
+      await letGo();
+      return tell({ kind: 'yielded' });
+    case 'upgrade-status':
+      upgradeStatus = order.status;
+  }
+}
+
+function plan({ raw, request }: Start): void {
+  const { config, raw: written } =
+    request === undefined ? { config: parseChecked(raw), raw } : loadConfig(request);
+  tell({ kind: 'plan', plan: planOf(config, written) });
+}
+
+async function prepare(program: ProgramName, order: Start): Promise<() => Promise<RunningProgram>> {
+  const { raw, request, sockets = [] } = order;
+  const config = parseChecked(raw);
+  const load = () => (request === undefined ? config : loadConfig(request).config);
+  const log = createLog(program, config.log.level);
+  const run = await loadProgram(program);
+  const supervision = {
+    status: () => upgradeStatus,
+    upgrade: () => tell({ kind: 'upgrade' }),
+  };
+  return async () => run(config, { log, load, sockets: await duplicates(sockets), supervision });
+}
+
+async function go(): Promise<void> {
+  if (stopping) return;
+  running = start!();
+  const { addresses } = await running;
+  tell({ kind: 'ready', addresses });
+}
+
+/** Each spell of work closes the sockets that it was given; ours stay for the next. */
+async function duplicates(sockets: readonly HandedSocket[]): Promise<HandedSockets> {
+  if (sockets.length === 0) return new HandedSockets([]);
+  const binder = await socketBinder();
+  return new HandedSockets(sockets.map((each) => ({ ...each, fd: binder.duplicate(each.fd) })));
+}
+
+async function letGo(): Promise<void> {
+  const program = await running;
+  running = null;
+  await program?.handOver();
+}
 
 /** A program that is still starting is not waited for: nothing has been acknowledged yet. */
 async function stop(): Promise<void> {
@@ -29,27 +118,9 @@ async function stop(): Promise<void> {
   process.exit(EXIT.ok);
 }
 
-// A terminal's Ctrl-C reaches us too; the supervisor decides what it means.
-process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => void stop());
-process.on('SIGHUP', () => void running?.then((program) => program.reload()));
-process.on('disconnect', () => void stop());
-
-process.once('message', (message) => void start(name, message));
-
-async function start(program: ProgramName, message: unknown): Promise<void> {
-  const { raw, request, sockets = [] } = startSchema.parse(message);
-  const config = parseChecked(raw);
-  const load = () => (request === undefined ? config : loadConfig(request).config);
-  const log = createLog(program, config.log.level);
-  running = startProgram(program, config, { log, load, sockets });
-  try {
-    const { addresses } = await running;
-    tell({ kind: 'ready', addresses });
-  } catch (error) {
-    stopping = true;
-    tell({ kind: 'failed', message: startFailure(error) }, () => process.exit(EXIT.failed));
-  }
+function fail(error: unknown): void {
+  stopping = true;
+  tell({ kind: 'failed', message: startFailure(error) }, () => process.exit(EXIT.failed));
 }
 
 /** A supervisor that is gone is noticed by 'disconnect'. */

@@ -10,6 +10,7 @@ import { addQueueCommands } from './commands/queue.ts';
 import { addRouteCommand } from './commands/route.ts';
 import { addRunCommands } from './commands/run.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { addUpgradeCommand } from './commands/upgrade.ts';
 import { EXIT } from './exit.ts';
 import { VERSION } from './version.ts';
 
@@ -36,6 +37,7 @@ Exit codes: ${EXIT.ok} done, ${EXIT.failed} failed, ${EXIT.usage} bad usage or c
   addQueueCommands(root);
   addRouteCommand(root);
   addDoctorCommand(root);
+  addUpgradeCommand(root);
   addPasswordCommand(root);
   addCompletionCommand(root);
   for (const command of root.commands) command.copyInheritedSettings(root);

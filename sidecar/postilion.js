@@ -5,10 +5,8 @@
  */
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 
 const NODE_MAJOR_MIN = 24;
-const program = fileURLToPath(new URL('cli.ts', import.meta.url));
 
 function pinnedNode() {
   try {
@@ -27,7 +25,8 @@ function pinnedNode() {
 if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) {
   await import('./cli.ts');
 } else {
-  const child = spawn(pinnedNode(), [program, ...process.argv.slice(2)], { stdio: 'inherit' });
+  // Under the name by which it was called: an upgrade follows it anew.
+  const child = spawn(pinnedNode(), process.argv.slice(1), { stdio: 'inherit' });
   // A terminal signals the whole group; a supervisor signals only us. Pass it on, and outlive the child.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2']) {
     process.on(signal, () => child.kill(signal));

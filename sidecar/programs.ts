@@ -1,16 +1,22 @@
 /** Each program joined with its HTTP: what `up`'s children and the single commands run. */
 import { hostname } from 'node:os';
 import type { FastifyInstance } from 'fastify';
-import type { HandedSocket } from '../resolver/sockets.ts';
 import { systemClock } from '../runtime/clock.ts';
+import type { HandedSockets } from '../runtime/handed-sockets.ts';
 import type { Log } from '../runtime/log.ts';
 import { cryptoRandom } from '../runtime/random.ts';
 import { type Endpoint, formatEndpoint } from '../runtime/settings.ts';
 import { listenAt } from './admin/server.ts';
+import type { Supervision } from './admin/upgrade.ts';
 import { reachable } from './config/checks.ts';
 import type { Config } from './config/schema.ts';
 import type { Addresses, ProgramName } from './protocol.ts';
 import { startFailure } from './start-failure.ts';
+
+/** HTTP requests under way get so long when the program is handed over; those of streams never end. */
+const REQUESTS_MS_MAX = 3_000;
+/** And SMTP transactions: a client that is cut has no reply, and sends again. */
+const TRANSACTIONS_MS_MAX = 5_000;
 
 export interface RunningProgram {
   readonly addresses: Addresses;
@@ -19,83 +25,110 @@ export interface RunningProgram {
    * Idempotent; never rejects.
    */
   reload(): Promise<void>;
+  /** Leaves on the disk what a successor can use; never rejects. */
+  save(): Promise<void>;
+  /** Like {@link stop}, for a successor that works already or waits for it: nothing is refused meanwhile. */
+  handOver(): Promise<void>;
   /** HTTP stays up while the program finishes its work, so that it can be watched. */
   stop(): Promise<void>;
 }
 
-/** @throws what the program throws when it cannot start; then nothing of it is left running */
 export interface StartContext {
   readonly log: Log;
   /** Reads the configuration once more; throws ConfigInvalid. */
   readonly load: () => Config;
-  /** Bound for us by whoever started us; empty when it will not start others on them. */
-  readonly sockets: readonly HandedSocket[];
+  /** Bound for us by whoever started us. */
+  readonly sockets: HandedSockets;
+  /** Who can replace us; null when nobody does. */
+  readonly supervision: Supervision | null;
 }
 
-export function startProgram(
-  name: ProgramName,
-  config: Config,
-  context: StartContext,
-): Promise<RunningProgram> {
-  return name === 'resolver' ? runResolver(config, context) : runMta(config, context.log);
+/** @throws what the program throws when it cannot start; then nothing of it is left running */
+type Run = (config: Config, context: StartContext) => Promise<RunningProgram>;
+
+/** Loads a program's code, which takes the better part of a start. */
+export async function loadProgram(name: ProgramName): Promise<Run> {
+  return name === 'resolver' ? loadResolver() : loadMta();
 }
 
-async function runResolver(
-  config: Config,
-  { log, load, sockets }: StartContext,
-): Promise<RunningProgram> {
+async function loadResolver(): Promise<Run> {
   const [{ startResolver }, { createResolverAdmin }] = await Promise.all([
     import('../resolver/main.ts'),
     import('./admin/resolver.ts'),
   ]);
-  const resolver = await startResolver(config.resolver, { ...ambient(log), sockets });
-  const isHanded = sockets.length > 0;
-  const reload = async (): Promise<readonly string[]> => resolver.reload(load().resolver);
-  const admin = createResolverAdmin(resolver, {
-    reload,
-    log,
-    hostnames: [hostname()],
-    allow: config.resolver.allow,
-    startedAtMs: Date.now(),
-  });
-  // Who replaces us starts before we end.
-  const http = await serve(admin, config.resolver.admin, resolver, isHanded);
-  return {
-    addresses: { dns: resolver.endpoints.map(formatEndpoint), smtp: [], http },
-    async reload() {
-      await reload().catch((error: unknown) => {
-        log.error({ reason: startFailure(error) }, 'configuration not reloaded; nothing changed');
-      });
-    },
-    async stop() {
-      if (isHanded) await resolver.drain();
-      await stopBoth(resolver, admin);
-    },
+  return async (config, { log, load, sockets, supervision }) => {
+    const resolver = await startResolver(config.resolver, { ...ambient(log), sockets });
+    const reload = async (): Promise<readonly string[]> => resolver.reload(load().resolver);
+    const admin = createResolverAdmin(resolver, {
+      reload,
+      log,
+      hostnames: [hostname()],
+      allow: config.resolver.allow,
+      startedAtMs: Date.now(),
+      supervision,
+    });
+    const isShared = sockets.left.length > 0;
+    const http = await serve(admin, config.resolver.admin, resolver, sockets);
+    for (const { protocol, endpoint } of sockets.left) {
+      const fields = { protocol, listen: formatEndpoint(endpoint) };
+      log.warn(fields, 'a socket was handed to us that nothing in the configuration names');
+    }
+    return {
+      addresses: { dns: resolver.endpoints.map(formatEndpoint), smtp: [], http },
+      async reload() {
+        await reload().catch((error: unknown) => notReloaded(error, log));
+      },
+      save: () => resolver.saveSnapshot(),
+      async handOver() {
+        await resolver.leaveSnapshot();
+        await resolver.drain();
+        await resolver.stop();
+        await closeWithin(REQUESTS_MS_MAX, admin);
+      },
+      async stop() {
+        if (isShared) await resolver.drain();
+        await stopBoth(resolver, admin);
+      },
+    };
   };
 }
 
-async function runMta(config: Config, log: Log): Promise<RunningProgram> {
+async function loadMta(): Promise<Run> {
   const [{ startMta }, { createMtaAdmin }] = await Promise.all([
     import('../mta/main.ts'),
     import('./admin/mta.ts'),
   ]);
-  const mta = await startMta(config.mta, ambient(log));
-  const admin = createMtaAdmin(mta, {
-    log,
-    hostnames: [hostname(), config.mta.hostname],
-    allow: config.mta.allow,
-    startedAtMs: Date.now(),
-    resolverAdmin: formatEndpoint(reachable(config.resolver.admin)),
-  });
-  const http = await serve(admin, config.mta.http, mta);
-  return {
-    addresses: { dns: [], smtp: mta.endpoints.map(formatEndpoint), http },
-    async reload() {
-      mta.reopenEvents();
-      log.warn({}, 'file of events reopened; the mta takes no configuration while it runs');
-    },
-    stop: () => stopBoth(mta, admin),
+  return async (config, { log, sockets, supervision }) => {
+    const mta = await startMta(config.mta, { ...ambient(log), sockets });
+    const admin = createMtaAdmin(mta, {
+      log,
+      hostnames: [hostname(), config.mta.hostname],
+      allow: config.mta.allow,
+      startedAtMs: Date.now(),
+      resolverAdmin: formatEndpoint(reachable(config.resolver.admin)),
+      supervision,
+    });
+    const http = await serve(admin, config.mta.http, mta, sockets);
+    return {
+      addresses: { dns: [], smtp: mta.endpoints.map(formatEndpoint), http },
+      async reload() {
+        mta.reopenEvents();
+        log.warn({}, 'file of events reopened; the mta takes no configuration while it runs');
+      },
+      save: async () => undefined,
+      async handOver() {
+        // Mail is taken for as long as it can be: what waits longest is done first.
+        await mta.finishDelivery();
+        await closeWithin(REQUESTS_MS_MAX, admin);
+        await mta.stop(Math.min(TRANSACTIONS_MS_MAX, config.mta.drain));
+      },
+      stop: () => stopBoth(mta, admin),
+    };
   };
+}
+
+function notReloaded(error: unknown, log: Log): void {
+  log.error({ reason: startFailure(error) }, 'configuration not reloaded; nothing changed');
 }
 
 const ambient = (log: Log) => ({ clock: systemClock(), random: cryptoRandom(), log });
@@ -108,10 +141,10 @@ async function serve(
   admin: FastifyInstance,
   at: Endpoint,
   program: Stoppable,
-  reusePort = false,
+  sockets: HandedSockets,
 ): Promise<string> {
   try {
-    return formatEndpoint(await listenAt(admin, at, reusePort));
+    return formatEndpoint(await listenAt(admin, at, sockets.take('tcp', at)));
   } catch (error) {
     await program.stop();
     throw error;
@@ -121,4 +154,11 @@ async function serve(
 async function stopBoth(program: Stoppable, admin: FastifyInstance): Promise<void> {
   await program.stop();
   await admin.close();
+}
+
+/** Serves what it has, then hangs up on those that stay. */
+async function closeWithin(waitMs: number, admin: FastifyInstance): Promise<void> {
+  const patience = setTimeout(() => admin.server.closeAllConnections(), waitMs);
+  await admin.close();
+  clearTimeout(patience);
 }

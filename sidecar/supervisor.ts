@@ -1,20 +1,49 @@
 /**
  * Both programs as children, started together and stopped in order: the mta first, since what it
- * finishes may still ask the resolver.
+ * finishes may still ask the resolver. It knows nothing of what they do, so that it can start other
+ * versions of them than its own.
  */
 import type { Clock } from '../runtime/clock.ts';
 import type { Log } from '../runtime/log.ts';
-import type { RawConfig } from './config/schema.ts';
-import type { Addresses, ProgramName } from './protocol.ts';
+import type { Addresses, ProgramName, UpgradeStatus } from './protocol.ts';
 import { type ChildSpec, Supervised } from './supervised.ts';
+import { type Succession, Upgrade } from './upgrade.ts';
 
 export class Supervisor {
   /** In the order of stopping. */
   readonly #children: readonly Supervised[];
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #succeed: () => Promise<Succession>;
+  #version: string;
+  #upgrades = 0;
+  #upgrading: Upgrade | null = null;
+  #status: UpgradeStatus | null = null;
 
-  /** @param specs in the order of stopping */
-  constructor(specs: readonly ChildSpec[], raw: RawConfig, clock: Clock, log: Log) {
-    this.#children = specs.map((spec) => new Supervised(spec, raw, clock, log));
+  /**
+   * @param specs in the order of stopping
+   * @param version of what they start
+   * @param succeed finds what an upgrade is to start; throws StartFailed with the reason not to
+   */
+  constructor(
+    specs: readonly ChildSpec[],
+    parts: {
+      readonly version: string;
+      readonly succeed: () => Promise<Succession>;
+      readonly clock: Clock;
+      readonly log: Log;
+    },
+  ) {
+    const { clock, log, version, succeed } = parts;
+    this.#clock = clock;
+    this.#log = log;
+    this.#version = version;
+    this.#succeed = succeed;
+    this.#children = specs.map((spec) => new Supervised(spec, clock, log));
+    for (const child of this.#children) {
+      child.onUpgrade = () => void this.upgrade();
+      child.onReady = () => this.#tellStatus();
+    }
   }
 
   /** @throws StartFailed when either cannot start; then neither runs */
@@ -30,9 +59,26 @@ export class Supervisor {
     }
   }
 
-  /** @throws StartFailed when the new process does not come up; then the old one goes on */
-  async replace(name: ProgramName, raw: RawConfig): Promise<void> {
-    await this.#children.find((child) => child.name === name)?.replace(raw);
+  /** Replaces what runs by what is on the disk. With one under way it does nothing. Never rejects. */
+  async upgrade(): Promise<void> {
+    if (this.#upgrading !== null) return;
+    this.#upgrades += 1;
+    const upgrade = new Upgrade({
+      children: this.#children,
+      number: this.#upgrades,
+      from: this.#version,
+      succeed: this.#succeed,
+      clock: this.#clock,
+      log: this.#log,
+      onStatus: (status) => {
+        this.#status = status;
+        this.#tellStatus();
+      },
+    });
+    this.#upgrading = upgrade;
+    const version = await upgrade.run();
+    this.#upgrading = null;
+    if (version !== null) this.#version = version;
   }
 
   reload(): void {
@@ -40,10 +86,18 @@ export class Supervisor {
   }
 
   async stop(): Promise<void> {
+    this.#upgrading?.abandon();
     for (const child of this.#children) await child.stop();
   }
 
   kill(): void {
+    this.#upgrading?.abandon();
     for (const child of this.#children) child.kill();
+  }
+
+  #tellStatus(): void {
+    const status = this.#status;
+    if (status === null) return;
+    for (const child of this.#children) child.tell({ kind: 'upgrade-status', status });
   }
 }

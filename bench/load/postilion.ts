@@ -18,6 +18,7 @@ export interface PostilionOptions {
   /** Keys of the tables, over what is set here. */
   readonly resolver?: Readonly<Record<string, unknown>>;
   readonly mta?: Readonly<Record<string, unknown>>;
+  readonly upgrade?: Readonly<Record<string, unknown>>;
   /** Program and arguments to start it by, such as unshare and its options. */
   readonly startedBy?: readonly string[];
   /** Where the resolver answers; default: a free port of 127.0.0.1. */
@@ -90,6 +91,7 @@ export async function startPostilion(options: PostilionOptions): Promise<Postili
       hostname: 'mta.example.net',
       ...options.mta,
     },
+    upgrade: { ...options.upgrade },
   };
   const configFile = join(folder.path, 'postilion.toml');
   await mkdir(config.mta.spool, { recursive: true });

@@ -1,5 +1,5 @@
 /**
- * A resolver under `postilion up` is replaced by another (SIGUSR2) while dnsperf asks it: how many
+ * A resolver under `postilion up` is replaced by another (SIGUSR2), and the mta beside it, while dnsperf asks it: how many
  * queries are lost? Half of the names are asked once only, so exchanges are under way at any moment.
  */
 import { writeFile } from 'node:fs/promises';
@@ -33,6 +33,7 @@ const ZONE = 'restart.example';
 /** Between a start and the first restart, and after the last. */
 const MARGIN_MS = 500;
 const READY_TIMEOUT_MS = 20_000;
+const PROBATION = '500ms';
 
 /** Every other line is of a name that was not asked before. */
 const lines = (count: number): string[] =>
@@ -51,7 +52,12 @@ export async function runPlannedRestart(options: Options): Promise<PlannedRestar
     const records = ['* 300 IN A 192.0.2.1', `* 300 IN MX 10 mx.${ZONE}.`];
     const nsd = cleanup.stop(await startNsd([{ origin: ZONE, records }]));
     const postilion = cleanup.stop(
-      await startPostilion({ program: 'up', upstream: nsd, resolver: { fronts } }),
+      await startPostilion({
+        program: 'up',
+        upstream: nsd,
+        resolver: { fronts },
+        upgrade: { probation: PROBATION },
+      }),
     );
     const measured = runDnsperf({ server: postilion.dns, file, seconds, perSecond });
     const child = postilion.process();
@@ -61,7 +67,7 @@ export async function runPlannedRestart(options: Options): Promise<PlannedRestar
       const dueAtMs = performance.now() + pauseMs;
       child.signal('SIGUSR2');
       await waitFor(
-        () => child.output().split('another resolver has taken over').length > restart,
+        () => child.output().split('"msg":"upgraded"').length > restart,
         () => `replacement ${restart}; it wrote:\n${child.output()}`,
         READY_TIMEOUT_MS,
       );

@@ -8,6 +8,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import type { Timer } from '../../runtime/clock.ts';
+import type { HandedSockets } from '../../runtime/handed-sockets.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { ClientCount, clientOf } from './client-count.ts';
 import type { Intake } from './intake.ts';
@@ -36,13 +37,16 @@ export class SmtpDoor implements SessionHost {
   }
 
   /**
+   * @param handed sockets that are bound already
    * @returns the addresses bound, in order; port 0 has become the system's choice
    * @throws the system's error (EADDRINUSE, EACCES, …); then nothing stays bound
    */
-  async listen(endpoints: readonly Endpoint[]): Promise<Endpoint[]> {
+  async listen(endpoints: readonly Endpoint[], handed?: HandedSockets): Promise<Endpoint[]> {
     const bound: Endpoint[] = [];
     try {
-      for (const endpoint of endpoints) bound.push(await this.#bind(endpoint));
+      for (const endpoint of endpoints) {
+        bound.push(await this.#bind(endpoint, handed?.take('tcp', endpoint) ?? null));
+      }
     } catch (error) {
       for (const server of this.#servers.splice(0)) server.close();
       throw error;
@@ -84,14 +88,15 @@ export class SmtpDoor implements SessionHost {
     if (this.#sessions.size === 0) this.#onEmpty?.();
   }
 
-  #bind(endpoint: Endpoint): Promise<Endpoint> {
+  /** @param fd of a socket that is bound there already, or null */
+  #bind(endpoint: Endpoint, fd: number | null): Promise<Endpoint> {
     // allowHalfOpen: a client may close its side behind its last command and still wants the reply.
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
       this.#admit(socket),
     );
     return new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ host: endpoint.address, port: endpoint.port, backlog: BACKLOG }, () => {
+      server.once('listening', () => {
         server.off('error', reject);
         server.on('error', (error) => this.intake.log.error({ error }, 'smtp listener failed'));
         this.#servers.push(server);
@@ -99,6 +104,10 @@ export class SmtpDoor implements SessionHost {
         const port = typeof address === 'object' && address !== null ? address.port : endpoint.port;
         resolve({ address: endpoint.address, port });
       });
+      const { address: host, port } = endpoint;
+      if (fd === null) server.listen({ host, port, backlog: BACKLOG });
+      // Of a descriptor Node takes no `backlog` among the options.
+      else server.listen({ fd }, BACKLOG);
     });
   }
 

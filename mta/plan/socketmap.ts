@@ -39,14 +39,15 @@ export class SocketmapDoor {
   }
 
   /**
+   * @param fd of a socket that is bound there already, or null
    * @returns the address bound; port 0 has become the system's choice
    * @throws the system's error when it cannot be bound
    */
-  listen({ address, port }: Endpoint): Promise<Endpoint> {
+  listen({ address, port }: Endpoint, fd: number | null = null): Promise<Endpoint> {
     const server = createServer({ noDelay: true }, (socket) => this.#admit(socket));
     return new Promise((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ host: address, port }, () => {
+      server.listen(fd === null ? { host: address, port } : { fd }, () => {
         server.off('error', reject);
         server.on('error', (error) => this.#parts.log.error({ error }, 'socketmap failed'));
         this.#server = server;

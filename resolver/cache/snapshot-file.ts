@@ -84,13 +84,25 @@ export class SnapshotFile implements AlarmOwner {
     if (!this.#stopped) this.#options.wheel.arm(this.#alarm, 0);
   }
 
-  /** Saves for the last time. */
+  /** Saves for the last time, unless the file has been left to another. */
   async stop(): Promise<void> {
+    const isOurs = !this.#stopped;
+    await this.leave();
+    if (isOurs) await this.save();
+  }
+
+  /** The file is another's from now on: what is under way is finished, and nothing is saved after it. */
+  async leave(): Promise<void> {
     this.#stopped = true;
     this.#options.wheel.disarm(this.#alarm);
     await this.#loading;
     await this.#saving;
-    await this.save();
+  }
+
+  /** Saves now, so that who starts next has what is known by now. */
+  async saveNow(): Promise<void> {
+    this.onAlarm();
+    await this.#saving;
   }
 
   onAlarm(): void {

@@ -1,40 +1,43 @@
-/** Binds sockets for other processes of ours, which inherit them: see handed-sockets.ts. */
+/**
+ * Binds sockets for other processes of ours, which inherit them: see runtime/handed-sockets.ts. Linux
+ * only, since Node gives no descriptors of its own sockets away.
+ */
 import type { Endpoint } from '../../runtime/settings.ts';
 import { openDatagramSocket, openStreamSocket } from './datagram-socket.ts';
-import type { HandedSocket } from './handed-sockets.ts';
 import { loadLibc } from './libc.ts';
 
-export interface BoundSockets {
-  readonly sockets: readonly HandedSocket[];
-  close(): void;
+export interface WantedSocket {
+  readonly protocol: 'udp' | 'tcp';
+  /** The port is not 0. */
+  readonly endpoint: Endpoint;
+  /** An IPv6 wildcard leaves IPv4 to a socket of its own. */
+  readonly ipv6Only: boolean;
+  /** Several share the address, and the kernel deals datagrams out by peer. */
+  readonly reusePort: boolean;
 }
 
-/**
- * @param fronts UDP sockets for each address, at least one is bound
- * @throws ListenFailed; what was bound before is closed
- * @throws FrontsUnavailable where the calls are not to be had
- */
-export async function bindSockets(
-  endpoints: readonly Endpoint[],
-  fronts: number,
-): Promise<BoundSockets> {
+export interface SocketBinder {
+  /**
+   * @returns a descriptor that is closed at exec; a TCP socket listens
+   * @throws ListenFailed
+   */
+  bind(wanted: WantedSocket): number;
+  /** @returns another descriptor of the same socket */
+  duplicate(fd: number): number;
+  close(fd: number): void;
+}
+
+/** @throws FrontsUnavailable where the calls are not to be had */
+export async function socketBinder(): Promise<SocketBinder> {
   const libc = await loadLibc();
-  const sockets: HandedSocket[] = [];
-  const close = (): void => {
-    for (const { fd } of sockets.splice(0)) libc.close(fd);
+  return {
+    bind({ protocol, endpoint, ipv6Only, reusePort }) {
+      const options = { libc, ipv6Only, reusePort };
+      return protocol === 'udp'
+        ? openDatagramSocket(endpoint, options).fd
+        : openStreamSocket(endpoint, options);
+    },
+    duplicate: (fd) => libc.dup(fd),
+    close: (fd) => void libc.close(fd),
   };
-  try {
-    for (const endpoint of endpoints) {
-      const ipv6Only = endpoint.address === '::' && endpoints.length > 1;
-      const options = { libc, ipv6Only, reusePort: fronts > 1 };
-      for (let front = 0; front < Math.max(fronts, 1); front += 1) {
-        sockets.push({ protocol: 'udp', endpoint, fd: openDatagramSocket(endpoint, options).fd });
-      }
-      sockets.push({ protocol: 'tcp', endpoint, fd: openStreamSocket(endpoint, options) });
-    }
-  } catch (error) {
-    close();
-    throw error;
-  }
-  return { sockets, close };
 }

@@ -11,6 +11,7 @@ import {
   AF_INET6,
   ERRNO,
   type Libc,
+  O_RDWR,
   SHUT_RD,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
@@ -69,10 +70,13 @@ export function adoptDatagramSocket(
   const family = endpoint.address.includes(':') ? 6 : 4;
   const wildcard = WILDCARDS.includes(endpoint.address);
   setReceiveOptions(fd, family, wildcard, options.libc);
+  // The portable listener of an earlier process would have it otherwise.
+  options.libc.setStatusFlags(fd, O_RDWR);
   return { fd, family, endpoint, wildcard, shared: true };
 }
 
-const STREAM_BACKLOG = 1_024;
+/** Connections that wait while one process takes over from another; Linux cuts it to net.core.somaxconn. */
+const STREAM_BACKLOG = 4_096;
 
 /** @returns a TCP socket that listens. @throws ListenFailed */
 export function openStreamSocket(endpoint: Endpoint, options: SocketOptions): number {

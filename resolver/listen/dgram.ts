@@ -8,13 +8,13 @@
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import type { HandedSockets } from '../../runtime/handed-sockets.ts';
 import type { Log } from '../../runtime/log.ts';
 import { findPortHolder } from '../../runtime/port-holder.ts';
 import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
 import type { Counters } from '../counters.ts';
 import { ListenFailed } from '../errors.ts';
 import { ANSWER_OCTETS_MAX, type Client, MISSED, type Service } from '../service.ts';
-import type { HandedSockets } from './handed-sockets.ts';
 
 /** Some 10,000 queries, where net.core.rmem_max allows; its 208 KiB hold 270. */
 const RECEIVE_BUFFER_OCTETS = 8_388_608;

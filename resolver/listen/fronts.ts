@@ -1,9 +1,9 @@
 /** DNS over UDP in batches: as many fronts at one address as the configuration says. */
 import type { Worker } from 'node:worker_threads';
+import type { HandedSockets } from '../../runtime/handed-sockets.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { adoptDatagramSocket, openDatagramSocket } from './datagram-socket.ts';
 import { Front, type FrontOptions } from './front.ts';
-import type { HandedSockets } from './handed-sockets.ts';
 import { adviseLargePages, loadLibc } from './libc.ts';
 
 export interface FrontsOptions extends Omit<FrontOptions, 'libc' | 'socket'> {

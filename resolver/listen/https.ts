@@ -50,6 +50,7 @@ export class HttpsListener {
   readonly out = new Uint8Array(ANSWER_OCTETS_MAX);
   readonly #server: Http2SecureServer;
   readonly #sockets = new Set<Socket>();
+  readonly #sessions = new Set<HttpsSession>();
 
   constructor(server: Http2SecureServer, endpoint: Endpoint, options: HttpsOptions) {
     this.#server = server;
@@ -67,7 +68,11 @@ export class HttpsListener {
     server.on('drop', () => {
       options.counters.drops.clients += 1;
     });
-    server.on('session', (session) => new HttpsSession(this, session));
+    server.on('session', (session) => {
+      const ours = new HttpsSession(this, session);
+      this.#sessions.add(ours);
+      session.on('close', () => this.#sessions.delete(ours));
+    });
     server.on('tlsClientError', (_error: Error, socket: Socket) => socket.destroy());
     server.on('sessionError', () => undefined);
   }
@@ -83,7 +88,8 @@ export class HttpsListener {
       },
     });
     const { address: host, port } = endpoint;
-    server.listen({ host, port, ipv6Only: options.ipv6Only });
+    const fd = options.handed?.take('tcp', endpoint) ?? null;
+    server.listen(fd === null ? { host, port, ipv6Only: options.ipv6Only } : { fd });
     try {
       await once(server, 'listening');
     } catch (error) {
@@ -95,9 +101,15 @@ export class HttpsListener {
     return new HttpsListener(server, { address: host, port: boundPort }, options);
   }
 
-  async close(): Promise<void> {
-    const closed = once(this.#server, 'close');
+  /** Takes no more connections, and ends sessions once their requests are answered. */
+  drain(): void {
     this.#server.close();
+    for (const session of this.#sessions) session.finish();
+  }
+
+  async close(): Promise<void> {
+    const closed = this.#server.listening ? once(this.#server, 'close') : Promise.resolve();
+    if (this.#server.listening) this.#server.close();
     for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
@@ -121,6 +133,11 @@ class HttpsSession implements AlarmOwner {
 
   onAlarm(): void {
     this.#session.destroy();
+  }
+
+  /** Takes no more requests (GOAWAY, RFC 9113 §6.8). */
+  finish(): void {
+    this.#session.close();
   }
 
   /** A whole request has come, or its answer has gone. */

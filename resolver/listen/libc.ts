@@ -26,6 +26,9 @@ export interface Libc {
   getsockname(fd: number, address: Uint8Array, octets: Int32Array): number;
   shutdown(fd: number, how: number): number;
   close(fd: number): number;
+  dup(fd: number): number;
+  /** @param flags of F_SETFL */
+  setStatusFlags(fd: number, flags: number): number;
   madvise(address: bigint, octets: bigint, advice: number): number;
   errno(): number;
   addressOf(memory: ArrayBufferLike): bigint;
@@ -44,11 +47,14 @@ export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_CLOEXEC = 0o2000000;
+/** Status flags of a socket that blocks. */
+export const O_RDWR = 2;
 export const MSG_DONTWAIT = 0x40;
 /** Block for the first datagram, then take what is there. */
 export const MSG_WAITFORONE = 0x10000;
 export const MSG_TRUNC = 0x20;
 export const SHUT_RD = 0;
+const F_SETFL = 4;
 const MADV_HUGEPAGE = 14;
 const PAGE_OCTETS = 4_096n;
 
@@ -60,6 +66,7 @@ export async function loadLibc(): Promise<Libc> {
   try {
     const { default: koffi } = await import('koffi');
     const c = koffi.load(null);
+    const fcntl = c.func('int fcntl(int, int, ...)');
     return {
       recvmmsg: c.func('int recvmmsg(int, void *, uint32_t, int, void *)'),
       sendmmsg: c.func('int sendmmsg(int, void *, uint32_t, int)'),
@@ -70,6 +77,8 @@ export async function loadLibc(): Promise<Libc> {
       getsockname: c.func('int getsockname(int, void *, void *)'),
       shutdown: c.func('int shutdown(int, int)'),
       close: c.func('int close(int)'),
+      dup: c.func('int dup(int)'),
+      setStatusFlags: (fd, flags) => fcntl(fd, F_SETFL, 'int', flags),
       madvise: c.func('int madvise(void *, size_t, int)'),
       errno: () => koffi.errno(),
       addressOf: (memory) => koffi.address(new Uint8Array(memory)),

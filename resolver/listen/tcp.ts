@@ -11,6 +11,7 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
+import type { HandedSockets } from '../../runtime/handed-sockets.ts';
 import { findPortHolder } from '../../runtime/port-holder.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
@@ -20,7 +21,6 @@ import { isLoopback } from '../rate-limit.ts';
 import { ANSWER_OCTETS_MAX, type Client, IDLE_MS, MISSED, type Service } from '../service.ts';
 import { FrameReader } from '../wire/frame.ts';
 import { writeUint16 } from '../wire/message.ts';
-import type { HandedSockets } from './handed-sockets.ts';
 
 const PIPELINE_MAX = 256;
 const WRITE_OCTETS_MAX = 262_144;
@@ -105,7 +105,8 @@ export class StreamListener {
     if (fd === null) {
       server.listen({ host, port, ipv6Only: options.ipv6Only, backlog: BACKLOG_CONNECTIONS });
     } else {
-      server.listen({ fd, backlog: BACKLOG_CONNECTIONS });
+      // Of a descriptor Node takes no `backlog` among the options.
+      server.listen({ fd }, BACKLOG_CONNECTIONS);
     }
     try {
       await once(server, 'listening');

@@ -1,5 +1,6 @@
 /** Which of the two UDP listeners serves an address: batched fronts, or the portable one. */
 import type { Clock } from '../../runtime/clock.ts';
+import type { HandedSockets } from '../../runtime/handed-sockets.ts';
 import type { Log } from '../../runtime/log.ts';
 import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
 import { clockHandle } from '../../runtime/thread-clock.ts';
@@ -11,7 +12,6 @@ import { FrontsUnavailable } from '../errors.ts';
 import type { Service } from '../service.ts';
 import { DatagramListener } from './dgram.ts';
 import { FrontsListener } from './fronts.ts';
-import type { HandedSockets } from './handed-sockets.ts';
 
 export interface UdpOptions {
   readonly config: ResolverConfig;

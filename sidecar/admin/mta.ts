@@ -7,6 +7,7 @@ import { VERSION } from '../version.ts';
 import { idSchema, mailDomainSchema } from './mta-values.ts';
 import type { AdminContext, ResolverStatus } from './resolver.ts';
 import { AdminError, createAdminServer, guarded, validated } from './server.ts';
+import { addUpgradeRoutes } from './upgrade.ts';
 import { addVerbRoutes } from './verbs.ts';
 
 const QUEUE_LIMIT_MAX = 1000;
@@ -38,6 +39,7 @@ export function createMtaAdmin(mta: RunningMta, context: MtaAdminContext): Fasti
   guarded(server, context.allow, (scope) => {
     addMailRoutes(scope, mta);
     addVerbRoutes(scope, mta);
+    addUpgradeRoutes(scope, context.supervision);
     scope.get('/v1/resolver', () => askResolver(context.resolverAdmin));
     addDashboard(scope);
   });

@@ -9,6 +9,7 @@ import { VERSION } from '../version.ts';
 import { streamEvents } from './event-stream.ts';
 import { Figures } from './figures.ts';
 import { AdminError, createAdminServer, guarded, validated } from './server.ts';
+import { addUpgradeRoutes, type Supervision } from './upgrade.ts';
 
 const DUMP_LIMIT_MAX = 10_000;
 const DUMP_LIMIT_DEFAULT = 100;
@@ -61,6 +62,8 @@ export interface AdminContext {
   readonly hostnames: readonly string[];
   readonly allow: readonly Network[];
   readonly startedAtMs: number;
+  /** Who can replace the program; null when nobody does. */
+  readonly supervision: Supervision | null;
 }
 
 export interface ResolverAdminContext extends AdminContext {
@@ -78,7 +81,8 @@ export function createResolverAdmin(
     ready: () => resolver.ready(),
   });
   guarded(server, context.allow, (scope) => {
-    scope.get('/v1/status', () => resolverStatus(resolver, context.startedAtMs));
+    addUpgradeRoutes(scope, context.supervision);
+    scope.get('/v1/status', () => resolverStatus(resolver, context));
     scope.get('/v1/explain/:domain', async ({ params }) => {
       return resolver.explain(validated(explainSchema, params).domain);
     });
@@ -112,13 +116,18 @@ async function reloaded({ reload }: ResolverAdminContext): Promise<readonly stri
 
 export type ResolverStatus = Awaited<ReturnType<typeof resolverStatus>>;
 
-async function resolverStatus(resolver: RunningResolver, startedAtMs: number) {
+async function resolverStatus(
+  resolver: RunningResolver,
+  { startedAtMs, supervision }: ResolverAdminContext,
+) {
   const figures = await Figures.of(resolver.metrics);
   return {
     program: 'resolver' as const,
     version: VERSION,
     /** Wall milliseconds. */
     startedAtMs,
+    /** The last, or null. */
+    upgrade: supervision?.status() ?? null,
     /** null when ready. */
     unready: resolver.ready(),
     listen: resolver.endpoints.map(formatEndpoint),

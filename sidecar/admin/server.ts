@@ -66,6 +66,8 @@ export function createAdminServer(deps: AdminDeps): FastifyInstance {
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: 'idle',
+    // What comes while others are being finished is served as they are.
+    return503OnClosing: false,
     routerOptions: { maxParamLength: PARAMETER_OCTETS_MAX },
     // Targets that are no URL are refused before any hook or handler of ours.
     frameworkErrors: (error, _request, reply: FastifyReply) => {
@@ -171,16 +173,17 @@ export function validated<T extends z.ZodType>(schema: T, value: unknown): z.out
 }
 
 /**
- * @param reusePort whether others of our user may listen there too
+ * @param fd of a socket that listens there already, or null
  * @returns the endpoint bound; a configured port 0 shows the one the system chose
  */
 export async function listenAt(
   server: FastifyInstance,
   endpoint: Endpoint,
-  reusePort = false,
+  fd: number | null = null,
 ): Promise<Endpoint> {
-  // Fastify hands its options to node:net as they are, and does not know this one.
-  const options = { host: endpoint.address, port: endpoint.port, reusePort };
+  // Fastify hands its options to node:net as they are, and does not know a descriptor.
+  const { address: host, port: wanted } = endpoint;
+  const options = fd === null ? { host, port: wanted } : { host, port: wanted, fd };
   await server.listen(options);
   const bound = server.server.address();
   const port = typeof bound === 'object' && bound !== null ? bound.port : endpoint.port;

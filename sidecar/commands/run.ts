@@ -1,19 +1,18 @@
 /** `up`, `resolver` and `mta`: programs in the foreground until a signal. */
-import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { activatedSockets } from '../../runtime/activation.ts';
 import { systemClock } from '../../runtime/clock.ts';
-import type { Log } from '../../runtime/log.ts';
+import { HandedSockets } from '../../runtime/handed-sockets.ts';
 import { type Loaded, type LoadRequest, loadConfig } from '../config/load.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
 import { greet } from '../greeting.ts';
-import { socketsFor } from '../listening.ts';
 import { createLog } from '../log.ts';
+import { planOf } from '../plan.ts';
 import type { ProgramName } from '../protocol.ts';
+import { ownRelease } from '../release.ts';
 import { hangupReloads, stopSignal } from '../signals.ts';
 import { startFailure } from '../start-failure.ts';
-import type { ChildSpec } from '../supervised.ts';
-import type { Supervisor } from '../supervisor.ts';
+import { VERSION } from '../version.ts';
 import {
   addConfigFlags,
   type ConfigFlags,
@@ -21,10 +20,6 @@ import {
   overridesOf,
   RESOLVER_FLAGS,
 } from './flags.ts';
-
-const CHILD_MODULE = fileURLToPath(new URL('../child.ts', import.meta.url));
-/** What a program needs beyond its own drain to close files and sockets. */
-const STOP_MARGIN_MS = 5_000;
 
 export function addRunCommands(root: Command): void {
   const joined = [...RESOLVER_FLAGS, ...MTA_FLAGS];
@@ -64,28 +59,25 @@ function loadFor(flags: ConfigFlags, role: ProgramName | 'up', accepted: RunFlag
 
 async function up({ config, raw, file, warnings, request }: Start): Promise<void> {
   process.title = 'postilion up';
-  const { Supervisor } = await import('../supervisor.ts');
+  const [{ Supervisor }, { SocketShelf }, { specsOf, succeed }] = await Promise.all([
+    import('../supervisor.ts'),
+    import('../shelf.ts'),
+    import('../succession.ts'),
+  ]);
   const log = createLog('postilion', config.log.level);
-  const handed = await socketsFor(config.resolver, log);
-  const specs: readonly ChildSpec[] = [
-    {
-      name: 'mta',
-      module: CHILD_MODULE,
-      stopTimeoutMs: config.mta.drain + STOP_MARGIN_MS,
-      request,
-    },
-    {
-      name: 'resolver',
-      module: CHILD_MODULE,
-      stopTimeoutMs: config.resolver.deadline + STOP_MARGIN_MS,
-      request,
-      sockets: handed.sockets,
-    },
-  ];
-  const supervisor = new Supervisor(specs, raw, systemClock(), log);
+  const clock = systemClock();
+  const shelf = await SocketShelf.open(log);
+  const { specs, settle } = specsOf(planOf(config, raw), ownRelease(), { request, shelf });
+  settle(true);
+  const supervisor = new Supervisor(specs, {
+    version: VERSION,
+    succeed: () => succeed(process.argv[1]!, request, { shelf, clock }),
+    clock,
+    log,
+  });
   const onHangup = hangupReloads() ? () => supervisor.reload() : null;
   const signalled = stopSignal(() => supervisor.kill(), onHangup);
-  process.on('SIGUSR2', () => void replaceResolver(supervisor, request, log));
+  process.on('SIGUSR2', () => void supervisor.upgrade());
   const started = supervisor.start().catch((error: Error) => error);
   const first = await Promise.race([started, signalled]);
   if (first instanceof Error) throw new CommandFailed(EXIT.failed, first.message);
@@ -96,21 +88,7 @@ async function up({ config, raw, file, warnings, request }: Start): Promise<void
     process.stdout.write('\nStopping: mail under way is finished first.\n');
   }
   await supervisor.stop();
-  handed.close();
-}
-
-/** A planned restart, with the configuration as it is now; without one that works, nothing happens. */
-async function replaceResolver(
-  supervisor: Supervisor,
-  request: LoadRequest,
-  log: Log,
-): Promise<void> {
-  try {
-    await supervisor.replace('resolver', loadConfig(request).raw);
-    log.info({}, 'another resolver has taken over');
-  } catch (error) {
-    log.error({ reason: startFailure(error) }, 'the resolver was not replaced');
-  }
+  shelf.close();
 }
 
 async function runAlone(
@@ -118,11 +96,13 @@ async function runAlone(
   { config, file, warnings, request }: Start,
 ): Promise<void> {
   process.title = `postilion ${name}`;
-  const { startProgram } = await import('../programs.ts');
+  const { loadProgram } = await import('../programs.ts');
   const log = createLog(name, config.log.level);
-  const sockets = name === 'resolver' ? activatedSockets() : [];
   const load = () => loadConfig(request).config;
-  const started = startProgram(name, config, { log, load, sockets });
+  const sockets = new HandedSockets(activatedSockets());
+  const started = loadProgram(name).then((run) =>
+    run(config, { log, load, sockets, supervision: null }),
+  );
   const onHangup = () => void started.then((program) => program.reload()).catch(() => undefined);
   const signalled = stopSignal(() => undefined, hangupReloads() ? onHangup : null);
   const running = await started.catch((error: unknown) => {

@@ -5,6 +5,7 @@ import type { ResolverStatus } from '../admin/resolver.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
 import { type AskFlags, ask } from './ask.ts';
 import { columns, durationText, printable, printJson } from './print.ts';
+import { upgradeText } from './upgrade.ts';
 
 type MtaReport = MtaStatus & { readonly unready: string | null };
 
@@ -74,6 +75,7 @@ function resolverText(resolver: ResolverStatus): string {
     ['  queries', `${queries}, ${(share * 100).toFixed(1)} % answered without asking`],
     ['  upstream', `${sent} packets sent, ${received} received`],
     ['  cache', `${(resolver.cacheBytes / 1_048_576).toFixed(1)} MiB`],
+    ...(resolver.upgrade === null ? [] : [['last upgrade', upgradeText(resolver.upgrade)]]),
   ]);
 }
 

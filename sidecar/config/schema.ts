@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { mtaSchema } from '../../mta/config.ts';
 import { resolverSchema } from '../../resolver/config.ts';
+import { duration } from '../../runtime/settings.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -15,10 +16,22 @@ const logSchema = z
   })
   .prefault({});
 
+const upgradeSchema = z
+  .strictObject({
+    probation: duration('10s').describe(
+      'After an upgrade the new version is watched so long: should it crash or be unready, the old one goes on in its place.',
+    ),
+    ready_timeout: duration('30s').describe(
+      'A new version must be ready within this; else the old one stays.',
+    ),
+  })
+  .prefault({});
+
 export const configSchema = z.strictObject({
   resolver: resolverSchema,
   mta: mtaSchema,
   log: logSchema,
+  upgrade: upgradeSchema,
 });
 
 export type Config = z.output<typeof configSchema>;

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from 'vitest';
-import { bindSockets } from '../../resolver/sockets.ts';
+import { socketBinder } from '../../resolver/sockets.ts';
 import { TYPE } from '../../resolver/wire/constants.ts';
 import { frame } from '../../resolver/wire/frame.ts';
 import { formatEndpoint } from '../../runtime/settings.ts';
@@ -24,15 +24,18 @@ test.skipIf(process.platform !== 'linux').each([[0], [1]])(
   async (fronts) => {
     const upstream = cleanup.stop(await FakeUpstream.start(answers()));
     const at = { address: '127.0.0.1', port: await freePort() };
-    const { sockets, close } = await bindSockets([at], fronts);
-    cleanup.add(async () => close());
+    const binder = await socketBinder();
+    const sockets = (['udp', 'tcp'] as const).map((protocol) =>
+      binder.bind({ protocol, endpoint: at, ipv6Only: false, reusePort: false }),
+    );
+    cleanup.add(async () => sockets.forEach((fd) => void binder.close(fd)));
     const early = askUdp(at, question('early.example', TYPE.A));
     const settings = ['--listen', formatEndpoint(at)];
     settings.push('--upstream', formatEndpoint(upstream.endpoint));
     settings.push('--admin', `127.0.0.1:${await freePort()}`, '--set', `resolver.fronts=${fronts}`);
     const shell = ['-c', `LISTEN_PID=$$ LISTEN_FDS=${sockets.length} exec "$@"`, 'sh'];
     const child = spawn('sh', [...shell, process.execPath, CLI, 'resolver', ...settings], {
-      stdio: ['ignore', 'ignore', 'inherit', ...sockets.map(({ fd }) => fd)],
+      stdio: ['ignore', 'ignore', 'inherit', ...sockets],
     });
     cleanup.add(async () => {
       const ended = once(child, 'exit');

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { type Log, silentLog } from '../../runtime/log.ts';
+import { StartFailed } from '../../sidecar/process.ts';
 import { restartDelayMs } from '../../sidecar/supervised.ts';
 import { Supervisor } from '../../sidecar/supervisor.ts';
 import { ManualClock } from '../support/clock.ts';
@@ -48,8 +49,9 @@ function supervise(
     for (const wake of watchers) wake();
   };
   const log: Log = { ...silentLog, info: note, error: note };
-  const specs = [{ name: 'mta', module, stopTimeoutMs }] as const;
-  supervisor = new Supervisor(specs, { script, journal }, clock, log);
+  const specs = [{ name: 'mta', module, stopTimeoutMs, raw: { script, journal } }] as const;
+  const succeed = async () => Promise.reject(new StartFailed('there is nothing to upgrade to'));
+  supervisor = new Supervisor(specs, { version: '1.0.0', succeed, clock, log });
   return supervisor;
 }
 

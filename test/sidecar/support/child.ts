@@ -1,9 +1,11 @@
 /** A child for the supervisor's tests: does what the first line of the file named in its configuration says. */
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
-import { startSchema } from '../../../sidecar/protocol.ts';
+import { orderSchema } from '../../../sidecar/protocol.ts';
 
 process.once('message', (message) => {
-  const { script, journal } = startSchema.parse(message).raw;
+  const order = orderSchema.parse(message);
+  if (order.kind !== 'start') throw new Error(order.kind);
+  const { script, journal } = order.raw;
   const [step = 'serve', ...rest] = readFileSync(String(script), 'utf8').split('\n');
   writeFileSync(String(script), rest.join('\n'));
   appendFileSync(String(journal), `${process.argv[2]} ${process.pid} ${step}\n`);

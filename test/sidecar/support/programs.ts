@@ -68,6 +68,7 @@ export const CONTEXT: MtaAdminContext & ResolverAdminContext = {
   hostnames: ['mta.example.net'],
   allow: [parseNetwork('127.0.0.0/8')!],
   startedAtMs: 1_700_000_000_000,
+  supervision: null,
   resolverAdmin: '127.0.0.1:1',
 };
 
@@ -135,6 +136,8 @@ export function fakeResolver(): FakeResolver {
     },
     reload: async () => ['resolver.bundles'],
     drain: async () => undefined,
+    saveSnapshot: async () => undefined,
+    leaveSnapshot: async () => undefined,
     stop: async () => undefined,
   };
 }
@@ -205,6 +208,7 @@ export function fakeMta(): FakeMta {
     route: async (domain) => ({ ...SURVEY, domain }),
     suspend: () => void verbs.push('suspend'),
     resume: () => void verbs.push('resume'),
+    finishDelivery: async () => undefined,
     stop: async () => undefined,
   };
 }

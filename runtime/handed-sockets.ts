@@ -1,12 +1,12 @@
 /**
  * Sockets that somebody else has bound for us: systemd (socket activation), or our supervisor, so that
- * a resolver that replaces another reads on where that one stops. What arrives while nobody reads waits
+ * a process that replaces another reads on where that one stops. What arrives while nobody reads waits
  * in the kernel.
  *
  * Invariant: each is handed out once. Whoever else holds them goes on doing so: they are closed here,
  * never shut down.
  */
-import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
+import { type Endpoint, formatEndpoint } from './settings.ts';
 
 export interface HandedSocket {
   readonly protocol: 'udp' | 'tcp';
