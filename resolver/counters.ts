@@ -64,6 +64,8 @@ export class Counters {
   readonly queries = TRANSPORTS.map(() => new Float64Array(TYPE_LABELS.length));
   readonly answers = zeroes(SOURCES);
   readonly drops = zeroes(DROPS);
+  /** Of datagrams, each received by fronts with one system call. */
+  batches = 0;
   readonly rcodes = new Float64Array(16);
   /** Not cumulative; the last is for what exceeds every bound. */
   readonly answerBuckets = new Float64Array(ANSWER_SECONDS_BOUNDS.length + 1);

@@ -66,6 +66,16 @@ function addServing(registry: Registry, { counters }: MetricsSources): void {
       [['local'], counters.answers.local],
     ],
   );
+  addCounter(
+    registry,
+    'front_batches',
+    'Batches of queries that fronts received, each with one system call, and answered with one.',
+    [],
+    () => {
+      counters.gather();
+      return [[[], counters.batches]];
+    },
+  );
   addCounter(registry, 'responses', 'Responses sent, by RCODE.', ['rcode'], () => {
     counters.gather();
     return [...counters.rcodes.entries()]

@@ -43,6 +43,10 @@ interface PeerLaunch {
   readonly name: string;
   readonly program: string;
   readonly package: string;
+  /** In bench/peers/, without .conf; default: the name. */
+  readonly template?: string;
+  /** What else the template asks for. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** Name of its configuration in its folder, where that matters. */
   readonly file?: string;
   args(file: string, folder: string): readonly string[];
@@ -55,8 +59,10 @@ const peer = (launch: PeerLaunch): Contestant => ({
     const folder = await scratchFolder(launch.name);
     const server = { address: '127.0.0.1', port: await freePort() };
     const file = join(folder.path, launch.file ?? `${launch.name}.conf`);
-    const template = await readFile(join(PEERS, `${launch.name}.conf`), 'utf8');
+    const { template: peerFile = launch.name } = launch;
+    const template = await readFile(join(PEERS, `${peerFile}.conf`), 'utf8');
     const values: Readonly<Record<string, string>> = {
+      ...launch.settings,
       address: server.address,
       port: String(server.port),
       folder: folder.path,
@@ -92,6 +98,16 @@ async function answersAt(server: Endpoint): Promise<boolean> {
   const args = [`@${server.address}`, '-p', String(server.port), '+time=1', '+tries=1'];
   return (await runProcess('dig', [...args, 'ready.hot.example', 'A'])).code === 0;
 }
+
+const dnsmasq = (name: string, cacheEntries: number): Contestant =>
+  peer({
+    name,
+    program: 'dnsmasq',
+    package: 'dnsmasq-base',
+    template: 'dnsmasq',
+    settings: { cacheSize: String(cacheEntries) },
+    args: (file) => ['--keep-in-foreground', '--pid-file=', '-C', file],
+  });
 
 const echo: Contestant = {
   name: 'echo',
@@ -145,12 +161,8 @@ export const CONTESTANTS = new Map(
       package: 'dnsdist',
       args: (file) => ['--supervised', '--disable-syslog', '-C', file],
     }),
-    peer({
-      name: 'dnsmasq',
-      program: 'dnsmasq',
-      package: 'dnsmasq-base',
-      args: (file) => ['--keep-in-foreground', '--pid-file=', '-C', file],
-    }),
+    dnsmasq('dnsmasq', 100_000),
+    dnsmasq('dnsmasq-small-cache', 1_000),
     echo,
   ].map((contestant) => [contestant.name, contestant]),
 );

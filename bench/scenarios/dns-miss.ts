@@ -10,7 +10,14 @@ const QUESTIONS = 400_000;
 
 await tournamentMain({
   name: 'dns-miss',
-  contestants: ['postilion', 'unbound', 'knot-resolver', 'pdns-recursor', 'dnsdist', 'dnsmasq'],
+  contestants: [
+    'postilion',
+    'unbound',
+    'knot-resolver',
+    'pdns-recursor',
+    'dnsdist',
+    'dnsmasq-small-cache',
+  ],
   loads: [
     {
       label: '',

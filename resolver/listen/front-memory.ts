@@ -41,8 +41,10 @@ export const TALLY = {
   backlog: TYPE_LABELS.length + 16 + ANSWER_SECONDS_BOUNDS.length + 2,
   /** Queries of more octets than we take. */
   long: TYPE_LABELS.length + 16 + ANSWER_SECONDS_BOUNDS.length + 3,
+  /** Times that something was received. */
+  batches: TYPE_LABELS.length + 16 + ANSWER_SECONDS_BOUNDS.length + 4,
 } as const;
-export const TALLIES = TALLY.long + 1;
+export const TALLIES = TALLY.batches + 1;
 
 const TALLIES_AT = 4 * CONTROL_WORDS_ALL;
 const RING_AT = TALLIES_AT + 8 * (TALLIES + 8);

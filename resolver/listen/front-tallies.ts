@@ -25,6 +25,7 @@ export function addTallies(tallies: Float64Array, counters: Counters): void {
     into.answerSecondsSum += grown(TALLY.seconds);
     into.drops.backlog += grown(TALLY.backlog);
     into.drops.long += grown(TALLY.long);
+    into.batches += grown(TALLY.batches);
     told.set(now);
   });
 }

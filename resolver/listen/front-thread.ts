@@ -64,6 +64,7 @@ function isIdle(errno: number): boolean {
 function serve(received: number): void {
   const arrivedAtMs = nowMs();
   let pushed = 0;
+  tallies[TALLY.batches] = tallies[TALLY.batches]! + 1;
   if (received >= READ_AHEAD_MIN) readAhead(received);
   for (let place = 0; place < received; place += 1) {
     if (batch.wasCut(place)) {
