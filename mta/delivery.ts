@@ -219,7 +219,8 @@ export class Delivery {
       new Promise((resolve) => {
         this.#outcomes.giveBack(leased, () => returned(text), { tell, settled: resolve });
       }),
-    hurry: (domain) => this.#domains.hurry(domain),
+    look: (domain) => this.#domains.look(domain),
+    hurry: (domain, endRests) => this.#domains.hurry(domain, endRests),
   };
 
   /** A campaign has no lane of its own: its mail is set aside one by one, as its turn comes. */

@@ -42,8 +42,10 @@ export interface Dispatcher {
   ): Promise<void>;
   /** @param tell the sender gets a notice, where one may be sent */
   giveUp(leased: LeasedMessage, text: string, tell: boolean): Promise<void>;
-  /** Whatever was learned to hold the domain up is forgotten, and its due mail looked for. */
-  hurry(domain: string): void;
+  /** The domain may have due mail. */
+  look(domain: string): void;
+  /** The domain is tried now: DNS is asked, its site is not left alone any longer. @param endRests also by rule */
+  hurry(domain: string, endRests: boolean): void;
 }
 
 export interface OperatorDeps {
@@ -79,6 +81,13 @@ export class Operator {
         done += await this.#perform(verb, message, recipients, options);
       }
     }
+    if (!dryRun && (verb === 'release' || verb === 'retry')) {
+      const endRests = options.endRests === true;
+      // Once a domain: each may cost its site a connection.
+      for (const domain of new Set(found.map((recipient) => recipient.domain))) {
+        this.#deps.dispatcher.hurry(domain, endRests);
+      }
+    }
     const ids = found.slice(0, NAMED_MAX).map(formatRecipientId);
     return { verb, dryRun, matched: found.length + busy, busy, done, more, ids };
   }
@@ -104,7 +113,7 @@ export class Operator {
       [],
     );
     // A lease of the planner may have passed these by.
-    for (const { domain } of leased.recipients) this.#deps.dispatcher.hurry(domain);
+    for (const { domain } of leased.recipients) this.#deps.dispatcher.look(domain);
     const octets = Buffer.from(leased.content).subarray(0, HEADER_OCTETS_MAX);
     const end = octets.indexOf('\r\n\r\n');
     return octets.toString('utf8', 0, end === -1 ? octets.length : end + 2);
@@ -169,7 +178,6 @@ export class Operator {
         const reason = { code: 'held', text, sinceMs: nowMs };
         await dispatcher.reschedule(leased, () => ({ dueMs: NEVER_MS, reason }));
       } else if (verb === 'release' || verb === 'retry') {
-        for (const { domain } of leased.recipients) dispatcher.hurry(domain);
         await dispatcher.reschedule(leased, ({ reason }) => ({
           dueMs: nowMs,
           reason: isOperators(reason) ? { code: 'new', text: 'released', sinceMs: nowMs } : reason,

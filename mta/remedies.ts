@@ -11,9 +11,11 @@ const OF_WAIT: Readonly<Record<string, string>> = {
   retry: `time: the next attempt is set; ${RETRY_NOW}`,
   schedule: 'time: its sender asked for that instant; or try it now: postilion queue retry ID',
   rate: 'time: the limit lets the next message go then; raise it in the shaping of the site',
-  rule: 'time: the rule ends then; or what the rule reacted to',
-  site: 'a host of the site that takes mail again: one message tries it then',
-  dns: 'an answer from DNS: the domain is asked for again then; mend the resolver or the zone',
+  rule: 'time: the rest ends then; or end it now: postilion queue retry --end-rests ID',
+  site: `a host of the site that takes mail again: one message tries it then; ${RETRY_NOW}`,
+  dns:
+    'an answer from DNS: the domain is asked for again then; mend the resolver or the zone; ' +
+    RETRY_NOW,
   route: 'an answer from DNS, within seconds',
   memory: 'mail of other sites that leaves memory',
   spool: 'a spool that can record outcomes again; see status',

@@ -194,6 +194,8 @@ export interface VerbOptions {
   readonly note: string;
   /** For 'reroute': the next hop, "HOST[:PORT]", or null back to the MX. */
   readonly to?: string | null;
+  /** For 'retry': rests that a rule imposed on sites and domains end too. */
+  readonly endRests?: boolean;
 }
 
 export interface VerbReport {

@@ -50,6 +50,8 @@ export class Domains {
   readonly #resting = new Map<string, Wait>();
   /** Domains that got urgent mail while DNS was being asked. */
   readonly #hurried = new Set<string>();
+  /** Domains that an operator pressed for while DNS was being asked; with rests to be ended or not. */
+  readonly #pressed = new Map<string, boolean>();
   /** Domain → site that has it in its ready set. */
   readonly #placed = new Map<string, SiteQueue>();
   #stopping = false;
@@ -112,11 +114,23 @@ export class Domains {
     else if (this.#routing.has(domain)) this.#hurried.add(domain);
   }
 
-  /** Whatever was learned to hold it up is forgotten. */
-  hurry(domain: string): void {
-    this.#held.delete(domain);
-    this.#resting.delete(domain);
+  /** It may have due mail. */
+  look(domain: string): void {
     this.#take(domain);
+  }
+
+  /**
+   * An operator wants it tried now: DNS is asked again, and its site is not left alone any longer.
+   *
+   * @param endRests and rests by rule to end
+   */
+  hurry(domain: string, endRests: boolean): void {
+    this.#held.delete(domain);
+    if (endRests) this.#resting.delete(domain);
+    this.#take(domain);
+    const site = this.#placed.get(domain);
+    if (site !== undefined) site.press(endRests);
+    else if (this.#routing.has(domain)) this.#pressed.set(domain, endRests);
   }
 
   /** Takes it away from its site. */
@@ -131,7 +145,7 @@ export class Domains {
       const waits = this.#held.has(domain) || this.#resting.has(domain);
       if (!this.#placed.has(domain) && !waits) continue;
       this.remove(domain);
-      this.hurry(domain);
+      this.hurry(domain, true);
     }
   }
 
@@ -194,6 +208,8 @@ export class Domains {
     const result = await deps.router.route(domain);
     this.#routing.delete(domain);
     const hurried = this.#hurried.delete(domain);
+    const endRests = this.#pressed.get(domain);
+    this.#pressed.delete(domain);
     if (this.#stopping) return;
     if (result.kind === 'trouble') {
       this.#hold(domain, result);
@@ -208,6 +224,7 @@ export class Domains {
     this.#placed.set(domain, queue);
     queue.add(domain, result.freshUntilMs);
     if (hurried) queue.hasten(domain);
+    if (endRests !== undefined) queue.press(endRests);
   }
 
   #hold(domain: string, trouble: RouteResult & { kind: 'trouble' }): void {

@@ -171,6 +171,12 @@ export class SiteQueue {
     return link !== undefined;
   }
 
+  /** An operator wants it tried now. @param endRests and rests by rule to end */
+  press(endRests: boolean): void {
+    this.#standing.press(endRests);
+    this.work();
+  }
+
   /** What is not under way goes back to the spool, to be looked at anew. */
   letGo(): void {
     this.#supply.empty();

@@ -94,6 +94,16 @@ export class Standing {
     };
   }
 
+  /** An operator wants it tried now. @param endRests and rests by rule to end */
+  press(endRests: boolean): void {
+    const { clock } = this.#context;
+    const nowMs = clock.monotonicMs();
+    this.#backOff.press(nowMs);
+    if (endRests) this.#restUntilMs = nowMs;
+    if (this.#hold?.on === 'site') this.#hold = { ...this.#hold, untilMs: clock.wallMs() };
+    else if (endRests) this.#hold = null;
+  }
+
   #changed(kind: 'hold' | 'well', text: string): void {
     const atMs = this.#context.clock.wallMs();
     this.#context.changed({ atMs, site: this.#alias, kind, text });

@@ -55,6 +55,11 @@ export class BackOff {
     return true;
   }
 
+  /** A probe may start now. */
+  press(nowMs: number): void {
+    if (this.state(nowMs) === 'waiting') this.#untilMs = nowMs;
+  }
+
   /** A session got as far as MAIL. */
   succeeded(): void {
     this.#failures = 0;

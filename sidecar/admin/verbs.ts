@@ -43,6 +43,7 @@ const selectionSchema = z
       .regex(/^\P{Cc}*$/u, 'holds a control character')
       .default(''),
     to: nextHop.optional(),
+    end_rests: z.boolean().optional(),
     dry_run: dryRun,
   })
   .refine(
@@ -113,11 +114,20 @@ export function addVerbRoutes(scope: FastifyInstance, mta: RunningMta): void {
   });
   scope.post('/v1/queue/:verb', async ({ params, body }) => {
     const { verb } = validated(verbSchema, params);
-    const { note, dry_run: dry, to, ids, ...all } = validated(selectionSchema, body ?? {});
+    const asked = validated(selectionSchema, body ?? {});
+    const { note, dry_run: dry, to, end_rests: endRests, ids, ...all } = asked;
     if ((verb === 'reroute') !== (to !== undefined)) {
       throw new AdminError(400, 'ADMIN_BAD_REQUEST', 'to: goes with reroute, and with it alone');
     }
-    const options = { dryRun: dry, note, ...(to === undefined ? {} : { to }) };
+    if (endRests !== undefined && verb !== 'retry') {
+      throw new AdminError(400, 'ADMIN_BAD_REQUEST', 'end_rests: goes with retry alone');
+    }
+    const options = {
+      dryRun: dry,
+      note,
+      ...(to === undefined ? {} : { to }),
+      ...(endRests === undefined ? {} : { endRests }),
+    };
     return mta.operate(verb, ids === undefined ? all : { ids }, options);
   });
   scope.get('/v1/suspensions', async () => ({ suspensions: (await mta.status()).suspensions }));

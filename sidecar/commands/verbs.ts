@@ -20,7 +20,7 @@ import { columns, durationText, printable, printJson } from './print.ts';
 const DOES: Readonly<Record<MessageVerb, string>> = {
   hold: 'keep mail from being tried until it is released',
   release: 'let mail go on that was held',
-  retry: 'try mail now',
+  retry: 'try mail now, sites that are left alone for a while included',
   reroute: 'send what waits to another next hop, and try it now',
   bounce: 'return mail to its senders',
   delete: 'drop mail without a notice',
@@ -41,6 +41,9 @@ export function addVerbCommands(root: Command, queue: Command, withMta: WithMta)
       .option('--dry-run', 'only say what it is for')
       .addHelpText('after', `\nExample:\n  postilion queue ${exampleOf(verb)} --dry-run`)
       .action((ids: readonly string[], flags: VerbFlags) => act(verb, ids, flags));
+    if (verb === 'retry') {
+      command.option('--end-rests', 'also where a rule lets a site or domain rest');
+    }
     if (verb === 'reroute') command.requiredOption('--to <HOP>', NEXT_HOP_TEXT);
   }
   withMta(queue.command('show <ID>'))
@@ -98,11 +101,12 @@ interface VerbFlags extends AskFlags {
   readonly campaign?: string;
   readonly note?: string;
   readonly to?: string;
+  readonly endRests?: boolean;
   readonly dryRun?: boolean;
 }
 
 async function act(verb: MessageVerb, ids: readonly string[], flags: VerbFlags): Promise<void> {
-  const { domain, tenant, campaign, note, to, dryRun = false } = flags;
+  const { domain, tenant, campaign, note, to, endRests, dryRun = false } = flags;
   const body = {
     ...(ids.length === 0 ? {} : { ids }),
     domain,
@@ -110,6 +114,7 @@ async function act(verb: MessageVerb, ids: readonly string[], flags: VerbFlags):
     campaign,
     note,
     to,
+    end_rests: endRests,
     dry_run: dryRun,
   };
   const path = `/v1/queue/${verb}`;

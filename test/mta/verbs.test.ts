@@ -109,6 +109,46 @@ describe('verbs', () => {
     await made.drained();
   });
 
+  test('retry asks DNS again, and a site that is left alone, but leaves rests by rule unless told', async () => {
+    let listed = true;
+    // On the machine's own clock the waits are 15 s, 10 s and half an hour: none ends by itself.
+    const made = await world({
+      clock: systemClock(),
+      sinks: {
+        ...MAIL.sinks,
+        'mx.dest.example': { onMessage: () => (listed ? '550 5.7.1 you are listed' : null) },
+      },
+      mail: { ...MAIL.mail, 'down.example': ['mx.down.example'] },
+      delivery: { connections: 1 },
+    });
+    const [down] = await made.send([{ to: ['a@down.example'] }]);
+    await waitFor(async () => (await made.why(down!))[0]?.wait.on === 'site', 'a back-off');
+    const first = (await made.why(down!))[0]!.wait;
+    await run(made, 'retry', down!);
+    await waitFor(
+      async () => ((await made.why(down!))[0]!.wait.untilMs ?? 0) - first.untilMs! > 5_000,
+      'a longer back-off',
+    );
+    expect((await made.why(down!))[0]).toMatchObject({
+      wait: { on: 'site', sinceMs: first.sinceMs },
+      change: expect.stringContaining('postilion queue retry ID'),
+    });
+
+    const ids = await made.send(
+      Array.from({ length: 30 }, (_, n) => ({ to: [`u${n}@dest.example`] })),
+    );
+    const waiting = { ids: [parseId(ids.at(-1)!)!] };
+    await waitFor(async () => (await made.why(ids.at(-1)!))[0]?.wait.on === 'rule', 'a rest');
+    listed = false;
+    await run(made, 'retry', waiting);
+    expect((await made.why(ids.at(-1)!))[0]).toMatchObject({
+      wait: { on: 'rule' },
+      change: expect.stringContaining('--end-rests'),
+    });
+    await made.mta.operate('retry', waiting, { dryRun: false, note: '', endRests: true });
+    await waitFor(() => toDest(made) > 0, 'the end of the rest');
+  });
+
   test('show gives the header, and leaves the mail as it was', async () => {
     const made = await world();
     made.mta.suspend();
@@ -265,7 +305,7 @@ describe('why', () => {
     const { wait, change } = await settled(made, ids.at(-1)!, 'rule');
     expect(wait.text).toContain('rests by rule: listed');
     expect(wait.untilMs! - wait.sinceMs).toBe(1_800_000);
-    expect(change).toMatch(/^time: the rule ends then/);
+    expect(change).toMatch(/^time: the rest ends then/);
   });
 
   test('scheduled by its sender', async () => {

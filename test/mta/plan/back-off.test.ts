@@ -26,6 +26,19 @@ describe('back-off', () => {
     expect(waits).toEqual([10, 20, 40, 80, 160, 320, 600, 600, 600]);
   });
 
+  test('pressed for, a probe may start at once, and its failure counts as any other', () => {
+    const backOff = new BackOff(fixed(0.5));
+    backOff.press(0);
+    expect(backOff.state(0)).toBe('ready');
+    backOff.failed(0);
+    backOff.press(1_000);
+    expect([backOff.state(1_000), backOff.enter(1_000)]).toEqual(['probing', true]);
+    backOff.press(1_000);
+    expect(backOff.enter(1_000)).toBe(false);
+    backOff.failed(2_000);
+    expect(backOff.untilMs).toBe(22_000);
+  });
+
   test('one probe at a time, and its success opens the site', () => {
     const backOff = new BackOff(fixed(0.5));
     backOff.failed(0);

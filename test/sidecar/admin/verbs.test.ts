@@ -20,6 +20,11 @@ test.each([
     'retry {"domain":"example.net"} true ',
   ],
   [
+    '/v1/queue/retry',
+    { tenant: 'acme', end_rests: true },
+    'retry {"tenant":"acme"} false  ending rests',
+  ],
+  [
     '/v1/queue/delete',
     { campaign: 'c', tenant: 't' },
     'delete {"tenant":"t","campaign":"c"} false ',
@@ -73,6 +78,7 @@ test.each([
   ['/v1/queue/reroute', { ids: [ID] }],
   ['/v1/queue/reroute', { ids: [ID], to: 'a b' }],
   ['/v1/queue/hold', { ids: [ID], to: 'relay' }],
+  ['/v1/queue/hold', { ids: [ID], end_rests: true }],
   ['/v1/reroutes', { scope: 'tenant', name: 'acme', to: 'relay' }],
   ['/v1/reroutes', { scope: 'domain', name: 'example.net' }],
   ['/v1/reroutes', { scope: 'domain', name: 'example.net', to: 'relay:0' }],

@@ -187,9 +187,11 @@ export function fakeMta(): FakeMta {
       return [WAITING];
     },
     show: async () => ({ recipients: [WAITING], header: 'Subject: s\r\n' }),
-    async operate(verb, selection, { dryRun, note, to }) {
+    async operate(verb, selection, { dryRun, note, to, endRests }) {
       const hop = to === undefined ? '' : ` to ${to}`;
-      verbs.push(`${verb} ${JSON.stringify(selection)} ${dryRun} ${note}${hop}`);
+      verbs.push(
+        `${verb} ${JSON.stringify(selection)} ${dryRun} ${note}${hop}${endRests === true ? ' ending rests' : ''}`,
+      );
       return {
         verb,
         dryRun,
