@@ -44,7 +44,6 @@ const requestSchema = z.strictObject({
   ...optionFields,
 });
 type StructuredRequest = z.output<typeof requestSchema>;
-const FIELDS = Object.keys(requestSchema.shape);
 
 export interface NamedMailbox {
   readonly name: string;
@@ -106,9 +105,7 @@ export const invalidField = (field: string, text: string): InjectionRefused =>
   new InjectionRefused(400, 'invalid_field', `"${field}" ${text}`, { field, index: null });
 
 function readRequest(body: unknown): StructuredRequest {
-  const parsed = requestSchema.safeParse(body);
-  if (!parsed.success) throw explain(parsed.error, FIELDS);
-  const request = parsed.data;
+  const request = checked(requestSchema, body);
   const composed = (['subject', 'text', 'html', 'headers'] as const).find(
     (field) => request[field] !== undefined,
   );
@@ -121,8 +118,21 @@ function readRequest(body: unknown): StructuredRequest {
   return request;
 }
 
+/**
+ * What of a request a schema describes.
+ * @throws InjectionRefused naming the field
+ */
+export function checked<Schema extends z.ZodObject>(
+  schema: Schema,
+  value: unknown,
+): z.output<Schema> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw explain(parsed.error, Object.keys(schema.shape));
+}
+
 /** The first problem, in our own words. */
-export function explain({ issues }: z.ZodError, fields: readonly string[]): InjectionRefused {
+function explain({ issues }: z.ZodError, fields: readonly string[]): InjectionRefused {
   const issue = issues[0]!;
   if (issue.code === 'unrecognized_keys') {
     const field = issue.keys[0]!.slice(0, 100);

@@ -4,13 +4,7 @@
  * `deferred_spool` asks for less, and gets more.
  */
 import { z } from 'zod';
-import {
-  checkRecipientCount,
-  explain,
-  invalidField,
-  readMailbox,
-  readNamedMailbox,
-} from './compose.ts';
+import { checked, invalidField, readMailbox, readNamedMailbox } from './compose.ts';
 import type { RequestContext } from './handover.ts';
 import {
   type Addressee,
@@ -19,8 +13,9 @@ import {
   REFUSED_NAMED_MAX,
   readAddressees,
   sendLetters,
+  shownName,
 } from './letters.ts';
-import { tenantOf } from './options.ts';
+import { tenantOption } from './options.ts';
 import { parseJson } from './own-api.ts';
 
 const dataSchema = z.record(z.string(), z.unknown());
@@ -67,28 +62,21 @@ const injectionSchema = z.strictObject({
 type Injection = z.output<typeof injectionSchema>;
 
 export async function injectKumo(context: RequestContext): Promise<object> {
-  const { intake, caller } = context;
-  const parsed = injectionSchema.safeParse(parseJson(context));
-  if (!parsed.success) throw explain(parsed.error, Object.keys(injectionSchema.shape));
-  const injection = parsed.data;
+  const injection = checked(injectionSchema, parseJson(context));
   const { recipients, envelope_sender: sender } = injection;
-  checkRecipientCount(recipients.length, intake.allowances.recipientsMax(caller.principal));
-  const { addressees, refused } = readAddressees(recipients, (recipient, index) =>
-    readRecipient(recipient, index, injection),
-  );
-  const tenant = tenantOf(undefined, caller);
   const outcome = await sendLetters(context, {
+    ...readAddressees(context, recipients, (recipient, index) =>
+      readRecipient(recipient, index, injection),
+    ),
     content: readContent(injection),
     reversePath: sender === '' ? null : readMailbox(sender, 'envelope_sender', null),
-    addressees,
     verbatim: injection.template_dialect === 'Static',
-    options: tenant === '' ? {} : { tenant },
+    options: tenantOption(context.caller),
   });
-  const failed = [...refused, ...outcome.refused];
-  const named = failed.slice(0, REFUSED_NAMED_MAX);
+  const named = outcome.refused.slice(0, REFUSED_NAMED_MAX);
   return {
     success_count: outcome.accepted,
-    fail_count: failed.length,
+    fail_count: outcome.refused.length,
     failed_recipients: named.map(({ index }) => emailOf(recipients[index])),
     errors: named.map(({ index, problem }) => `recipients[${index}]: ${problem.message}`),
     durability: 'fsync',
@@ -97,11 +85,8 @@ export async function injectKumo(context: RequestContext): Promise<object> {
 }
 
 function readRecipient(value: unknown, index: number, injection: Injection): Addressee {
-  const parsed = recipientSchema.safeParse(value);
-  if (!parsed.success) throw explain(parsed.error, Object.keys(recipientSchema.shape));
-  const { email, substitutions } = parsed.data;
-  const name = parsed.data.name ?? '';
-  if (/\p{Cc}/u.test(name)) throw invalidField('recipients', 'holds a control character');
+  const { email, substitutions, ...recipient } = checked(recipientSchema, value);
+  const name = shownName(recipient.name ?? '');
   const mailbox = readMailbox(email, 'recipients', index);
   return {
     mailbox,

@@ -10,6 +10,7 @@ import { charge } from './callers.ts';
 import {
   type Attachment,
   buildMime,
+  checkRecipientCount,
   invalidField,
   type NamedMailbox,
   readMailbox,
@@ -62,14 +63,23 @@ export interface Letters {
   /** Texts are meant as they stand: tags in them are no substitutions. */
   readonly verbatim?: boolean;
   readonly addressees: readonly Addressee[];
+  /** Of the request's recipients, those that are none. */
+  readonly refused: readonly RefusedRecipient[];
   readonly options: SubmissionOptions;
+}
+
+export interface RefusedRecipient {
+  /** Position in the request. */
+  readonly index: number;
+  readonly problem: InjectionRefused;
 }
 
 export interface LettersOutcome {
   /** Ids of the messages, in order. */
   readonly ids: readonly string[];
   readonly accepted: number;
-  readonly refused: readonly { readonly index: number; readonly problem: InjectionRefused }[];
+  /** Those that were none, and those that could not be taken. */
+  readonly refused: readonly RefusedRecipient[];
 }
 
 /** @throws InjectionRefused when all of it is refused for one reason, such as a full disk */
@@ -84,7 +94,7 @@ export async function sendLetters(
     ? [letters.addressees]
     : letters.addressees.map((addressee) => [addressee]);
   const ids: string[] = [];
-  const refused: { index: number; problem: InjectionRefused }[] = [];
+  const refused: RefusedRecipient[] = [];
   for (let at = 0; at < groups.length; at += BATCH_MESSAGES) {
     const batch = groups.slice(at, at + BATCH_MESSAGES).map(async (group, offset) => {
       try {
@@ -100,7 +110,11 @@ export async function sendLetters(
   }
   if (ids.length === 0 && refused.length > 0) throw refused[0]!.problem;
   ids.sort();
-  return { ids, accepted: letters.addressees.length - refused.length, refused };
+  return {
+    ids,
+    accepted: letters.addressees.length - refused.length,
+    refused: [...letters.refused, ...refused],
+  };
 }
 
 async function sendOne(
@@ -229,13 +243,24 @@ export function decodeAttachment(data: string): Buffer {
   return Buffer.from(text, 'base64');
 }
 
-/** Reads each recipient; those that cannot be are refused alone, with their index. */
-export function readAddressees<T>(
-  recipients: readonly T[],
-  read: (recipient: T, index: number) => Addressee,
-): { addressees: Addressee[]; refused: { index: number; problem: InjectionRefused }[] } {
+/** A name that the field To may show. @throws InjectionRefused */
+export function shownName(name: string): string {
+  if (CONTROL.test(name)) throw invalidField('recipients', 'holds a control character');
+  return name;
+}
+
+/**
+ * Reads each recipient; those that cannot be are refused alone, with their index.
+ * @throws InjectionRefused when there are none, or none can be read, or more than the bound
+ */
+export function readAddressees(
+  { intake, caller }: RequestContext,
+  recipients: readonly unknown[],
+  read: (recipient: unknown, index: number) => Addressee,
+): Pick<Letters, 'addressees' | 'refused'> {
+  checkRecipientCount(recipients.length, intake.allowances.recipientsMax(caller.principal));
   const addressees: Addressee[] = [];
-  const refused: { index: number; problem: InjectionRefused }[] = [];
+  const refused: RefusedRecipient[] = [];
   for (const [index, recipient] of recipients.entries()) {
     try {
       addressees.push(read(recipient, index));

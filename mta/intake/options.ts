@@ -26,22 +26,27 @@ export type OptionFields = {
 /** @throws InjectionRefused */
 export function optionsOf(fields: OptionFields, caller: Caller, intake: Intake): SubmissionOptions {
   const { priority, campaign, send_at: sendAt } = fields;
-  const tenant = tenantOf(fields.tenant, caller);
   return {
     ...(priority === undefined ? {} : { priority }),
-    ...(tenant === '' ? {} : { tenant }),
+    ...tenantOption(caller, fields.tenant),
     ...(campaign === undefined ? {} : { campaign }),
     ...(sendAt === undefined ? {} : { notBeforeMs: instant(sendAt, 'send_at', intake) }),
   };
 }
 
 /** Keys and users are one tenant's: they speak for no other. Without one, '' is nobody in particular. */
-export function tenantOf(asked: string | undefined, { principal }: Caller): string {
+function tenantOf(asked: string | undefined, { principal }: Caller): string {
   if (principal === null) return asked ?? '';
   if (asked === undefined || asked === principal.tenant) return principal.tenant;
   throw new InjectionRefused(403, 'forbidden', 'this key or user belongs to another tenant', {
     field: 'tenant',
   });
+}
+
+/** @throws InjectionRefused */
+export function tenantOption(caller: Caller, asked?: string): { readonly tenant?: string } {
+  const tenant = tenantOf(asked, caller);
+  return tenant === '' ? {} : { tenant };
 }
 
 const INSTANT = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:[Zz]|[+-]\d\d:?\d\d)$/;

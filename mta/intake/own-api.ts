@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { hold } from './body.ts';
 import { charge } from './callers.ts';
-import { checkRecipientCount, composeMessage, explain, readMailbox } from './compose.ts';
+import { checked, checkRecipientCount, composeMessage, readMailbox } from './compose.ts';
 import { type Accepted, handOver, type Message, onceOf, type RequestContext } from './handover.ts';
 import type { SubmissionOptions } from './intake.ts';
 import { type OptionFields, optionFields, optionsOf } from './options.ts';
@@ -39,9 +39,7 @@ const querySchema = z.strictObject({
 /** The envelope is in the query: ?from=a@example.com&to=b@example.net&to=c@example.net&priority=urgent */
 function readRaw(context: RequestContext): Message {
   const { intake, body, caller } = context;
-  const parsed = querySchema.safeParse(context.request.query);
-  if (!parsed.success) throw explain(parsed.error, Object.keys(querySchema.shape));
-  const { from, to, ...fields } = parsed.data;
+  const { from, to, ...fields } = checked(querySchema, context.request.query);
   const addresses = to === undefined ? [] : [to].flat();
   checkRecipientCount(addresses.length, intake.allowances.recipientsMax(caller.principal));
   return {

@@ -10,8 +10,7 @@ import { LABEL } from '../envelope.ts';
 import { writeExtra } from '../extra.ts';
 import {
   type Attachment,
-  checkRecipientCount,
-  explain,
+  checked,
   invalidField,
   readMailbox,
   readNamedMailbox,
@@ -25,8 +24,9 @@ import {
   REFUSED_NAMED_MAX,
   readAddressees,
   sendLetters,
+  shownName,
 } from './letters.ts';
-import { instant, tenantOf } from './options.ts';
+import { instant, tenantOption } from './options.ts';
 import { parseJson } from './own-api.ts';
 import type { InjectionRefused } from './problems.ts';
 
@@ -77,27 +77,19 @@ const transmissionSchema = z.looseObject({
 type Transmission = z.output<typeof transmissionSchema>;
 
 export async function transmit(context: RequestContext): Promise<object> {
-  const { intake, caller } = context;
-  const parsed = transmissionSchema.safeParse(parseJson(context));
-  if (!parsed.success) throw explain(parsed.error, Object.keys(transmissionSchema.shape));
-  const transmission = parsed.data;
-  checkRecipientCount(
-    transmission.recipients.length,
-    intake.allowances.recipientsMax(caller.principal),
-  );
-  const { addressees, refused } = readAddressees(transmission.recipients, (recipient, index) =>
-    readRecipient(recipient, index, transmission),
-  );
+  const transmission = checked(transmissionSchema, parseJson(context));
   const outcome = await sendLetters(context, {
+    ...readAddressees(context, transmission.recipients, (recipient, index) =>
+      readRecipient(recipient, index, transmission),
+    ),
     content: readContent(transmission),
     reversePath:
       transmission.return_path === undefined
         ? 'from'
         : readMailbox(transmission.return_path, 'return_path', null),
-    addressees,
     options: readOptions(transmission, context),
   });
-  const rejected = [...refused, ...outcome.refused];
+  const rejected = outcome.refused;
   const ignored = ignoredOf(transmission);
   return {
     results: {
@@ -132,14 +124,12 @@ export const sparkPostProblem = (problem: InjectionRefused): object => ({
 });
 
 function readRecipient(value: unknown, index: number, transmission: Transmission): Addressee {
-  const parsed = recipientSchema.safeParse(value);
-  if (!parsed.success) throw explain(parsed.error, Object.keys(recipientSchema.shape));
-  const { address, substitution_data: own, metadata } = parsed.data;
-  const { email, name = '', header_to: headerTo } = readAddress(address, index);
+  const { address, substitution_data: own, metadata } = checked(recipientSchema, value);
+  const { email, header_to: headerTo, ...given } = readAddress(address, index);
+  const name = shownName(typeof given.name === 'string' ? given.name : '');
   const mailbox = readMailbox(email, 'recipients', index);
   const shown =
     headerTo === undefined ? { name, mailbox } : readNamedMailbox(headerTo, 'header_to', index);
-  if (/\p{Cc}/u.test(name)) throw invalidField('recipients', 'holds a control character');
   return {
     mailbox,
     shown: shown.name === '' ? { ...shown, name } : shown,
@@ -200,7 +190,6 @@ const attachmentOf = (
 function readOptions(transmission: Transmission, context: RequestContext): SubmissionOptions {
   const { caller, intake } = context;
   const { campaign_id: campaign, metadata, options } = transmission;
-  const tenant = tenantOf(undefined, caller);
   const extra = metadata === undefined ? undefined : writeExtra({ metadata });
   if (extra !== undefined && Buffer.byteLength(extra) > METADATA_OCTETS_MAX) {
     throw invalidField('metadata', `is larger than ${METADATA_OCTETS_MAX} octets`);
@@ -208,7 +197,7 @@ function readOptions(transmission: Transmission, context: RequestContext): Submi
   const start = options?.start_time;
   return {
     ...(campaign == null || campaign === '' ? {} : { campaign: labelOf(campaign) }),
-    ...(tenant === '' ? {} : { tenant }),
+    ...tenantOption(caller),
     ...(extra === undefined ? {} : { extra }),
     ...(start === undefined ? {} : { notBeforeMs: instant(start, 'start_time', intake) }),
   };
