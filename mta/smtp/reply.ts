@@ -19,6 +19,10 @@ export interface Reply {
   readonly lines: readonly string[];
 }
 
+export const isPositive = ({ code }: Reply): boolean => code < 300;
+export const isNegative = ({ code }: Reply): boolean => code >= 400;
+export const isPermanent = ({ code }: Reply): boolean => code >= 500;
+
 /** RFC 5321 §4.5.3.1.5 allows 512 octets a line; real servers exceed it with URLs and long names. */
 export const LINE_OCTETS_MAX = 2048;
 /** Gmail's longest refusal has 7 lines, a long EHLO reply 25. */

@@ -11,29 +11,21 @@
  *   RSET goes before MAIL, so that what a host keeps of a refused transaction joins no other.
  * - A transaction is told about exactly once: by an outcome, or in close() as untouched.
  */
-import { type Capabilities, NO_CAPABILITIES, readCapabilities } from './capabilities.ts';
+import type { Capabilities } from './capabilities.ts';
 import * as command from './commands.ts';
+import { settleAtEnd } from './ending.ts';
 import { behavedBy, isLastRung } from './manners.ts';
+import { Opening, type OpeningPhase, type OpeningStep } from './opening.ts';
 import type { Action, SessionOptions } from './phases.ts';
-import { formatReply, type Reply } from './reply.ts';
-import type {
-  CloseCause,
-  FactPhase,
-  RecipientFact,
-  Transaction,
-  WaitPhase,
-} from './transaction.ts';
+import { isNegative, isPositive, type Reply } from './reply.ts';
+import type { CloseCause, RecipientFact, Transaction, WaitPhase } from './transaction.ts';
 import { WINDOW_OCTETS_MAX, Window } from './window.ts';
-import { type Awaited, answered, fill, newWork, type Unsent, type Work } from './work.ts';
+import { type Awaited, answered, fill, NOT_SENT, newWork, type Unsent, type Work } from './work.ts';
 
 const NO_ACTIONS: readonly never[] = [];
-/** Work.sentAfter before the content is handed out. */
-const NOT_SENT = -1;
 const LONE_DOT = '.\r\n';
 
 export class Session<T extends Transaction> {
-  /** Forgotten and asked for again once TLS is up (RFC 3207 §4.2). */
-  capabilities: Capabilities = NO_CAPABILITIES;
   /** Transactions whose MAIL was sent. */
   transactions = 0;
   /** Transactions whose content went before the host had accepted anything of them. */
@@ -43,12 +35,10 @@ export class Session<T extends Transaction> {
   closed = false;
 
   readonly #options: SessionOptions;
+  readonly #opening: Opening;
   #ready = false;
   #arrivals = 0;
   #contentsUnsent = 0;
-  #secured = false;
-  #proven = false;
-  #saidHelo = false;
   #quitting = false;
   #saidQuit = false;
   /** The host may still hold an abandoned transaction: RSET before the next MAIL. */
@@ -63,7 +53,13 @@ export class Session<T extends Transaction> {
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#opening = new Opening(options);
     this.#await('connect', null);
+  }
+
+  /** What the host offers, as far as it has been asked. */
+  get capabilities(): Capabilities {
+    return this.#opening.capabilities;
   }
 
   /** What has been decided since the last call, in order. */
@@ -131,7 +127,7 @@ export class Session<T extends Transaction> {
 
   /** Sends MAIL and what may follow it. Only when canStart. */
   start(transaction: T): void {
-    const refusal = command.unfit(transaction, this.capabilities, this.#proven);
+    const refusal = command.unfit(transaction, this.capabilities, this.#opening.proven);
     const recipientsMax = this.capabilities.recipientsMax ?? Number.POSITIVE_INFINITY;
     const work = newWork(transaction, this.#works.length > 0);
     for (const [index, address] of transaction.recipients.entries()) {
@@ -189,10 +185,7 @@ export class Session<T extends Transaction> {
    */
   onSecured(proven = false): void {
     this.#awaited.shift();
-    this.#secured = true;
-    this.#proven = proven;
-    this.capabilities = NO_CAPABILITIES;
-    this.#sayEhlo();
+    this.#open(this.#opening.onSecured(proven), null, null);
   }
 
   /**
@@ -242,14 +235,9 @@ export class Session<T extends Transaction> {
   #dispatch(head: Awaited<T>, reply: Reply): void {
     switch (head.phase) {
       case 'greeting':
-        if (reply.code === 220) this.#sayEhlo();
-        else this.#refused('greeting', head, reply);
-        break;
       case 'ehlo':
-        this.#onEhlo(head, reply);
-        break;
       case 'starttls':
-        this.#onStartTls(head, reply);
+        this.#open(this.#opening.onReply(head.phase as OpeningPhase, reply), head, reply);
         break;
       case 'mail':
         this.#onMail(head, head.work!, reply);
@@ -276,33 +264,25 @@ export class Session<T extends Transaction> {
     }
   }
 
-  #onEhlo(head: Awaited<T>, reply: Reply): void {
-    if (isPositive(reply)) {
-      this.capabilities = this.#saidHelo ? NO_CAPABILITIES : readCapabilities(reply);
-      this.#secureOrReady();
-    } else if (isPermanent(reply) && !this.#saidHelo) {
-      this.#saidHelo = true;
-      this.#send(command.helo(this.#options.clientName), 'ehlo', null, -1);
-    } else {
-      this.#refused('ehlo', head, reply);
+  #open(step: OpeningStep, head: Awaited<T> | null, reply: Reply | null): void {
+    switch (step.kind) {
+      case 'say':
+        this.#send(step.text, step.awaits, null, -1);
+        break;
+      case 'secure':
+        this.#await('handshake', null);
+        this.#actions.push(step);
+        break;
+      case 'ready':
+        this.#ready = true;
+        this.#actions.push(step);
+        break;
+      case 'close':
+        this.#close(step.cause, null, null);
+        break;
+      case 'fault':
+        this.#protocolFault(head!, reply!);
     }
-  }
-
-  #secureOrReady(): void {
-    const { tls } = this.#options;
-    if (this.#secured || tls === 'none') this.#becomeReady();
-    else if (this.capabilities.startTls) this.#send(command.STARTTLS, 'starttls', null, -1);
-    else if (tls === 'opportunistic') this.#becomeReady();
-    else this.#tlsFault('not-offered', 'the host does not offer STARTTLS');
-  }
-
-  #onStartTls(head: Awaited<T>, reply: Reply): void {
-    if (reply.code === 220) {
-      this.#await('handshake', null);
-      this.#actions.push({ kind: 'secure' });
-    } else if (!isNegative(reply)) this.#protocolFault(head, reply);
-    else if (this.#options.tls === 'opportunistic') this.#becomeReady();
-    else this.#tlsFault('refused', formatReply(reply));
   }
 
   #onMail(head: Awaited<T>, work: Work<T>, reply: Reply): void {
@@ -423,16 +403,6 @@ export class Session<T extends Transaction> {
     this.#close({ kind, phase: null, reply }, null, null);
   }
 
-  #becomeReady(): void {
-    this.#ready = true;
-    this.#actions.push({ kind: 'ready' });
-  }
-
-  #sayEhlo(): void {
-    this.#saidHelo = false;
-    this.#send(command.ehlo(this.#options.clientName), 'ehlo', null, -1);
-  }
-
   #quitWhenIdle(): void {
     if (!this.#quitting || !this.idle || this.closed || this.#saidQuit) return;
     this.#saidQuit = true;
@@ -487,15 +457,6 @@ export class Session<T extends Transaction> {
     if (!isLastRung(manners)) this.#actions.push({ kind: 'stepDown', manners });
   }
 
-  #refused(phase: 'greeting' | 'ehlo', head: Awaited<T>, reply: Reply): void {
-    if (isNegative(reply)) this.#close({ kind: 'refused', phase, reply }, null, null);
-    else this.#protocolFault(head, reply);
-  }
-
-  #tlsFault(fault: 'not-offered' | 'refused', detail: string): void {
-    this.#close({ kind: 'tls', fault, detail }, null, null);
-  }
-
   #protocolFault(head: Awaited<T>, reply: Reply): void {
     this.#stepDown();
     this.#close(protocolCause(head, reply), null, null);
@@ -511,36 +472,16 @@ export class Session<T extends Transaction> {
     this.closed = true;
     // What was decided in this arrival and not yet taken is not said any more.
     this.#actions = this.#actions.filter(({ kind }) => kind !== 'command' && kind !== 'content');
-    const untouched: T[] = returned === undefined ? [] : [returned];
-    const works = [...this.#works];
-    const unsent = works.map((work) => this.#isUnsent(work));
-    // Untried work goes back as it came, if going again leads further: this session had got
-    // somewhere, or the next one will be more careful. Else the end counts as an attempt.
-    const leadsFurther =
-      this.settled > 0 ||
-      works.some(({ sentAfter }) => sentAfter !== NOT_SENT) ||
-      (cause.kind === 'protocol' && this.#steppable);
-    // A host that says 421 has read no further than what it answers (RFC 5321 §3.8).
-    const answeredAt = reply === null ? -1 : works.indexOf(head!.work!);
-    for (const [at, work] of works.entries()) {
-      // A first MAIL that gets 421 was answered; later the host is merely tired of the session.
-      const tired = head?.phase === 'mail' && leadsFurther;
-      if (reply !== null && at === answeredAt && !tired) {
-        fill(work, answered(reply, head!.phase as FactPhase));
-        this.#tell(work);
-        continue;
-      }
-      const beyond = reply !== null && at >= answeredAt;
-      const maybeDelivered = !unsent[at]! && !beyond && mayHaveRecipients(work);
-      if (work.mail === 'awaited' && leadsFurther && !maybeDelivered) {
-        untouched.push(work.transaction);
-      } else {
-        fill(work, { reply: null, phase: 'lost', maybeDelivered, local: false, cause });
-        this.#tell(work);
-      }
-    }
+    const { told, untouched } = settleAtEnd(this.#works, {
+      cause,
+      answer: reply === null ? null : { head: head!, reply },
+      gotSomewhere: this.settled > 0 || (cause.kind === 'protocol' && this.#steppable),
+      isUnsent: (work) => this.#isUnsent(work),
+    });
+    for (const work of told) this.#tell(work);
     this.#works.length = 0;
-    this.#actions.push({ kind: 'close', cause, untouched });
+    const back = returned === undefined ? untouched : [returned, ...untouched];
+    this.#actions.push({ kind: 'close', cause, untouched: back });
   }
 
   get #steppable(): boolean {
@@ -565,11 +506,3 @@ const unwritableRecipient = (address: string, smtpUtf8: boolean): Reply | null =
   command.isWritable(address, smtpUtf8)
     ? null
     : command.localReply(553, '5.1.3', 'the address cannot be written in an SMTP command');
-
-/** Some recipient was accepted, or may have been. */
-const mayHaveRecipients = <T extends Transaction>(work: Work<T>): boolean =>
-  work.mail !== 'refused' && (work.accepted > 0 || work.rcptsAwaited > 0);
-
-const isPositive = (reply: Reply): boolean => reply.code < 300;
-const isNegative = (reply: Reply): boolean => reply.code >= 400;
-const isPermanent = (reply: Reply): boolean => reply.code >= 500;

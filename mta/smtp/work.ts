@@ -2,6 +2,9 @@
 import type { Reply } from './reply.ts';
 import type { FactPhase, RecipientFact, Transaction, WaitPhase } from './transaction.ts';
 
+/** {@link Work.sentAfter} before the content is handed out. */
+export const NOT_SENT = -1;
+
 /** A transaction under way. */
 export interface Work<T extends Transaction> {
   readonly transaction: T;
@@ -17,7 +20,7 @@ export interface Work<T extends Transaction> {
   chunked: boolean;
   /** Content was sent along with MAIL and RCPT, before anything was accepted. */
   ahead: boolean;
-  /** Arrivals seen when the content was handed out; -1 before. */
+  /** Arrivals seen when the content was handed out; NOT_SENT before. */
   sentAfter: number;
 }
 
@@ -48,7 +51,7 @@ export const newWork = <T extends Transaction>(transaction: T, overlapped: boole
   dataSent: false,
   chunked: false,
   ahead: false,
-  sentAfter: -1,
+  sentAfter: NOT_SENT,
 });
 
 /** Gives `fact` to every recipient that has none yet. */
@@ -63,3 +66,7 @@ export const answered = (reply: Reply, phase: FactPhase): RecipientFact => ({
   local: false,
   cause: null,
 });
+
+/** Some recipient was accepted, or may have been. */
+export const mayHaveRecipients = <T extends Transaction>(work: Work<T>): boolean =>
+  work.mail !== 'refused' && (work.accepted > 0 || work.rcptsAwaited > 0);
