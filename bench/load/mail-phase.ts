@@ -40,6 +40,8 @@ export interface Load extends Workload {
   readonly delayMs?: number;
   /** Connections to one site at once; default: the contestant's own. */
   readonly connections?: number;
+  /** Of the connections to MX hosts; default 1. */
+  readonly tlsShare?: number;
 }
 
 export interface Surroundings {
@@ -49,7 +51,7 @@ export interface Surroundings {
 }
 
 export async function surround(
-  { domains, ownHosts, delayMs = 0 }: Load,
+  { domains, ownHosts, delayMs = 0, tlsShare = 1 }: Load,
   chunking: boolean,
   cleanup: Cleanup,
 ): Promise<Surroundings> {
@@ -61,6 +63,7 @@ export async function surround(
     await startJsonChild('load/sink.ts', {
       listen: `0.0.0.0:${sinkPort}`,
       ...(chunking ? {} : { 'no-chunking': true }),
+      'starttls-share': tlsShare,
     }),
   );
   if (delayMs > 0) {
@@ -149,7 +152,7 @@ export async function injectAll(running: RunningContestant, load: Load): Promise
   throw new Error(`${acknowledged} of ${messages} messages were taken; ${first}`);
 }
 
-async function arrivals(sink: Sink, { messages, recipients }: Load): Promise<SinkCounts> {
+export async function arrivals(sink: Sink, { messages, recipients }: Load): Promise<SinkCounts> {
   let arrived = -1;
   let arrivedMs = performance.now();
   for (;;) {
@@ -165,7 +168,7 @@ async function arrivals(sink: Sink, { messages, recipients }: Load): Promise<Sin
 }
 
 /** @returns the CPU seconds spent so far, once it spends hardly more: what follows up on a delivery is in it */
-async function atRest({ pids }: RunningContestant): Promise<number> {
+export async function atRest({ pids }: RunningContestant): Promise<number> {
   let before = cpuSeconds(pids);
   for (let attempt = 0; attempt < REST_ATTEMPTS_MAX; attempt += 1) {
     await sleep(REST_MS);

@@ -20,9 +20,13 @@ export interface Workload {
   readonly recipients: number;
   /** Every domain has one MX host of its own: as many sites as domains. */
   readonly ownHosts: boolean;
+  /** Of the messages, from {@link REVERSE_PATH_DOMAIN}, which has a DKIM key where one is in use; default 1. */
+  readonly signedShare?: number;
 }
 
 export const REVERSE_PATH_DOMAIN = 'client.bench.example';
+/** Of the other messages. */
+const UNSIGNED_DOMAIN = 'other.bench.example';
 const SHARED_SETS = 5;
 const SHARED_OF_TEN = 8;
 const TTL_SECONDS = 3600;
@@ -75,9 +79,13 @@ export function workloadZones(
   return new Map([[ZONE, records]]);
 }
 
+/** Spreads a share evenly: of any so many in a row, so many of it. */
+export const isOfShare = (number: number, share: number): boolean =>
+  Math.floor((number + 1) * share) > Math.floor(number * share);
+
 /** The messages, in an order that mixes the domains as real mail does. */
 export function* workloadLetters(workload: Workload): Generator<Letter> {
-  const { domains, messages, octets, recipients } = workload;
+  const { domains, messages, octets, recipients, signedShare = 1 } = workload;
   const fraction = seededFraction(SEED);
   const date = new Date().toUTCString().replace('GMT', '+0000');
   let body = Buffer.alloc(0);
@@ -86,7 +94,8 @@ export function* workloadLetters(workload: Workload): Generator<Letter> {
       { length: recipients },
       (_, index) => `user${number}.${index}@${domainName(Math.floor(fraction() * domains))}`,
     );
-    const from = `sender${number % 100}@${REVERSE_PATH_DOMAIN}`;
+    const isSigned = isOfShare(number, signedShare);
+    const from = `sender${number % 100}@${isSigned ? REVERSE_PATH_DOMAIN : UNSIGNED_DOMAIN}`;
     const header = Buffer.from(
       `From: <${from}>\r\nTo: <${to[0]}>\r\nSubject: Your order ${number}\r\nDate: ${date}\r\n` +
         `Message-ID: <${number}@${REVERSE_PATH_DOMAIN}>\r\nMIME-Version: 1.0\r\n` +

@@ -24,18 +24,37 @@ interface Sample {
   readonly systemTicks: number;
 }
 
-/** @returns null when the process has ended meanwhile */
+/** @returns null when the process or thread has ended meanwhile */
+function statOf(file: string): string[] | null {
+  const text = textOf(file);
+  // The name may hold anything, brackets too.
+  return text === '' ? null : text.slice(text.lastIndexOf(')') + 2).split(' ');
+}
+
+const ticksIn = (stat: readonly string[], ...fields: readonly number[]): number =>
+  fields.reduce((ticks, field) => ticks + Number(stat[field]), 0);
+
 function sample(pid: number): Sample | null {
+  const stat = statOf(`/proc/${pid}/stat`);
+  if (stat === null) return null;
+  const userTicks = ticksIn(stat, UTIME, CUTIME);
+  return { pid, parent: Number(stat[PPID]), userTicks, systemTicks: ticksIn(stat, STIME, CSTIME) };
+}
+
+/** @returns '' when the process has ended meanwhile */
+function textOf(file: string): string {
   try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The name may hold anything, brackets too.
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    const sum = (...at: readonly number[]): number =>
-      at.reduce((ticks, field) => ticks + Number(fields[field]), 0);
-    const [userTicks, systemTicks] = [sum(UTIME, CUTIME), sum(STIME, CSTIME)];
-    return { pid, parent: Number(fields[PPID]), userTicks, systemTicks };
+    return readFileSync(file, 'latin1');
   } catch {
-    return null;
+    return '';
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
   }
 }
 
@@ -79,11 +98,7 @@ export function residentOctets(roots: readonly number[], kind: 'Pss' | 'Rss' = '
   const line = new RegExp(`^${kind}:\\s+(\\d+)`, 'm');
   let kibibytes = 0;
   for (const { pid } of treeOf(roots)) {
-    try {
-      kibibytes += Number(line.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0);
-    } catch {
-      // It has ended.
-    }
+    kibibytes += Number(line.exec(textOf(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
   }
   return kibibytes * 1024;
 }
@@ -97,4 +112,25 @@ export function kernelDropsOf(port: number): number {
     if (columns[1]?.endsWith(suffix) === true) drops += Number(columns.at(-1));
   }
   return drops;
+}
+
+/** @returns CPU seconds of the thread, of all processes of the tree, that has spent most */
+export function busiestThreadSeconds(roots: readonly number[]): number {
+  let most = 0;
+  for (const { pid } of treeOf(roots)) {
+    for (const thread of namesIn(`/proc/${pid}/task`)) {
+      const stat = statOf(`/proc/${pid}/task/${thread}/stat`) ?? [];
+      most = Math.max(most, ticksIn(stat, UTIME, STIME) || 0);
+    }
+  }
+  return most / TICKS_PER_SECOND;
+}
+
+/** @returns octets that the tree has caused to be written to disk */
+export function writtenOctets(roots: readonly number[]): number {
+  let octets = 0;
+  for (const { pid } of treeOf(roots)) {
+    octets += Number(/^write_bytes: (\d+)/m.exec(textOf(`/proc/${pid}/io`))?.[1] ?? 0);
+  }
+  return octets;
 }

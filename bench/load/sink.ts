@@ -3,7 +3,7 @@
  * process; counts what it takes, keeps nothing.
  *
  *     node bench/load/sink.ts --listen 127.0.1.1:2525 --listen 127.0.1.2:2525 [--no-chunking]
- *         [--no-pipelining] [--no-starttls] [--delay-ms N] [--header NAME]
+ *         [--no-pipelining] [--no-starttls] [--starttls-share N] [--delay-ms N] [--header NAME]
  *
  * As a program it prints one JSON line with the addresses when it listens, and one with its counts for
  * every line on its input, and at its end (SIGTERM, SIGINT, end of input). With --header each message
@@ -15,6 +15,7 @@ import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
 import { parseArgs } from 'node:util';
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../../runtime/settings.ts';
 import { type Certificate, selfSigned } from './certificate.ts';
+import { isOfShare } from './mail-workload.ts';
 import {
   newSinkCounts,
   type SinkCounts,
@@ -30,6 +31,8 @@ export interface SinkOptions extends SinkPolicy {
   readonly listen?: readonly Endpoint[];
   /** All default to true. */
   readonly startTls?: boolean;
+  /** Of the connections, which are offered STARTTLS; default 1. */
+  readonly startTlsShare?: number;
   readonly chunking?: boolean;
   readonly pipelining?: boolean;
   /** Octets (RFC 1870); default 50 MiB. */
@@ -109,7 +112,8 @@ function serve(
   const offer: SinkOffer = {
     pipelining: options.pipelining ?? true,
     chunking: options.chunking ?? true,
-    startTls: options.startTls ?? true,
+    startTls:
+      (options.startTls ?? true) && isOfShare(counts.connections, options.startTlsShare ?? 1),
     sizeMax: options.sizeMax ?? SIZE_MAX,
   };
   const plain = new SinkSession(options, counts, offer, address, false);
@@ -173,6 +177,7 @@ async function main(): Promise<void> {
     options: {
       listen: { type: 'string', multiple: true, default: ['127.0.0.1:0'] },
       'no-starttls': { type: 'boolean', default: false },
+      'starttls-share': { type: 'string', default: '1' },
       'no-chunking': { type: 'boolean', default: false },
       'no-pipelining': { type: 'boolean', default: false },
       'delay-ms': { type: 'string', default: '0' },
@@ -189,6 +194,7 @@ async function main(): Promise<void> {
   const sink = await startSink({
     listen,
     startTls: !values['no-starttls'],
+    startTlsShare: Number(values['starttls-share']),
     chunking: !values['no-chunking'],
     pipelining: !values['no-pipelining'],
     delayMs: Number(values['delay-ms']),

@@ -16,6 +16,8 @@ export interface ContestantOptions {
   readonly held: boolean;
   /** Connections to one site at once; default: as its configuration says. */
   readonly connections?: number;
+  /** Opens Node's inspector there, where it is a program of Node. */
+  readonly inspectPort?: number;
 }
 
 export interface RunningContestant {

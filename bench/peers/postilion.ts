@@ -10,16 +10,26 @@ import type { Contestant, ContestantOptions, MailWorld, RunningContestant } from
 const DNS_PORT = 53;
 const RSA_BITS = 2048;
 
+interface Setup {
+  readonly signs: boolean;
+  /** up: with its resolver in front of the authority. */
+  readonly program: 'mta' | 'up';
+  readonly tls: 'require' | 'opportunistic';
+}
+
 async function start(
   world: MailWorld,
-  { held, connections }: ContestantOptions,
-  signs: boolean,
+  { held, connections, inspectPort }: ContestantOptions,
+  { signs, program, tls }: Setup,
 ): Promise<RunningContestant> {
   const folder = await scratchFolder('postilion-events');
   const key = join(folder.path, 'key.pem');
   if (signs) await writeFile(key, rsaKey());
   const postilion = await startPostilion({
-    program: 'mta',
+    program,
+    ...(inspectPort === undefined
+      ? {}
+      : { startedBy: ['env', `NODE_OPTIONS=--inspect=127.0.0.1:${inspectPort}`] }),
     upstream: { address: world.nameserver, port: DNS_PORT },
     mta: {
       // Postfix logs each delivery; so do we.
@@ -27,7 +37,7 @@ async function start(
       ...(signs ? { dkim: [{ domain: REVERSE_PATH_DOMAIN, selector: 'bench', key }] } : {}),
       delivery: {
         port: world.remotePort,
-        tls: 'require',
+        tls,
         suspended: held,
         ...(connections === undefined ? {} : { connections }),
       },
@@ -52,28 +62,31 @@ function rsaKey(): string {
   return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
+const ALONE: Setup = { signs: false, program: 'mta', tls: 'require' };
+
 const contestant = (
   name: string,
   about: string,
-  { chunking, signs }: { readonly chunking: boolean; readonly signs: boolean },
+  { chunking = true, ...setup }: Partial<Setup> & { readonly chunking?: boolean },
 ): Contestant => ({
   name,
   about,
   holds: true,
   chunking,
   missing: async () => null,
-  start: (world, options) => start(world, options, signs),
+  start: (world, options) => start(world, options, { ...ALONE, ...setup }),
 });
 
-export const postilion = contestant('postilion', 'hosts offer CHUNKING', {
-  chunking: true,
-  signs: false,
-});
+export const postilion = contestant('postilion', 'hosts offer CHUNKING', {});
 export const postilionData = contestant('postilion-data', 'hosts without CHUNKING', {
   chunking: false,
-  signs: false,
 });
 export const postilionDkim = contestant('postilion-dkim', 'hosts offer CHUNKING, RSA-2048', {
-  chunking: true,
   signs: true,
+});
+/** As it is run: with its resolver, and TLS where it is offered. */
+export const postilionWhole = contestant('postilion-up', 'with its resolver', {
+  signs: true,
+  program: 'up',
+  tls: 'opportunistic',
 });

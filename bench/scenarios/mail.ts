@@ -11,10 +11,15 @@
  *
  *     npm run bench -- mail [--messages 20000] [--rounds 3] [--octets 10240] [--recipients 1]
  *         [--only postilion,postfix-tuned] [--save] [--json]
+ *     npm run bench -- mail --profile [--only postilion] [--messages 20000] [--save]
+ *
+ * --profile samples Postilion's main thread, injection and delivery apart, and draws flame charts.
  */
 import { parseArgs } from 'node:util';
+import { profileMail } from '../load/mail-profile.ts';
 import { report } from '../load/mail-report.ts';
 import { CONTESTANTS, NODEMAILER, runMail } from '../load/mail-run.ts';
+import { postilion } from '../peers/postilion.ts';
 
 const { values } = parseArgs({
   options: {
@@ -25,19 +30,28 @@ const { values } = parseArgs({
     domains: { type: 'string', default: '300' },
     sessions: { type: 'string', default: '20' },
     only: { type: 'string', default: [...CONTESTANTS.keys(), NODEMAILER].join(',') },
+    profile: { type: 'boolean', default: false },
     save: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
-const outcome = await runMail({
+const load = {
   messages: Number(values.messages),
-  rounds: Number(values.rounds),
   octets: Number(values.octets),
   recipients: Number(values.recipients),
   domains: Number(values.domains),
   sessions: Number(values.sessions),
   ownHosts: false,
-  names: values.only.split(','),
-  onProgress: (line) => process.stderr.write(`${line}\n`),
-});
-await report(outcome, values);
+};
+const names = values.only.split(',');
+if (values.profile) {
+  await profileMail(CONTESTANTS.get(names[0]!) ?? postilion, load, values.save);
+} else {
+  const outcome = await runMail({
+    ...load,
+    rounds: Number(values.rounds),
+    names,
+    onProgress: (line) => process.stderr.write(`${line}\n`),
+  });
+  await report(outcome, values);
+}

@@ -1,6 +1,11 @@
 /** The workload of the mail benches: what DNS says of it, and that everyone gets the same mail. */
 import { expect, test } from 'vitest';
-import { domainName, workloadLetters, workloadZones } from '../../../bench/load/mail-workload.ts';
+import {
+  domainName,
+  REVERSE_PATH_DOMAIN,
+  workloadLetters,
+  workloadZones,
+} from '../../../bench/load/mail-workload.ts';
 
 const records = (domains: number, ownHosts: boolean) =>
   [...workloadZones(domains, 9, ownHosts).values()].flat();
@@ -40,4 +45,23 @@ test('letters are the same each time, of the size asked for, to the number of re
     expect(Math.abs(octets - 10_240)).toBeLessThan(100);
   }
   expect(domainName(299)).toBe('d299.bench.example');
+});
+
+test.each([
+  [0, 0],
+  [0.25, 25],
+  [1, 100],
+])('of 100 letters in a row a share of %d is %i', (share, count) => {
+  const letters = [
+    ...workloadLetters({
+      domains: 3,
+      messages: 100,
+      octets: 100,
+      recipients: 1,
+      ownHosts: false,
+      signedShare: share,
+    }),
+  ];
+  const signed = letters.filter(({ reversePath }) => reversePath.endsWith(REVERSE_PATH_DOMAIN));
+  expect(signed).toHaveLength(count);
 });
