@@ -43,6 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'resolver/wire',
   ],
   sidecar: ['resolver', 'resolver/wire', 'mta', 'mta/intake', 'mta/spool', 'runtime'],
+  deploy: ['sidecar'],
   bench: ['*'],
   test: ['*'],
 };
@@ -50,14 +51,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** What only `main` files, the sidecar and runtime may touch. */
 const AMBIENT =
   /\b(Date\.now|performance\.now|Math\.random|process\.env|setTimeout|setInterval|new Date\(\)|randomBytes|randomInt|randomUUID|hrtime)\b/;
-const MAY_BE_AMBIENT = /^(runtime|sidecar|bench|test)\/|^(resolver|mta)\/main\.ts$/;
+const MAY_BE_AMBIENT = /^(runtime|sidecar|deploy|bench|test)\/|^(resolver|mta)\/main\.ts$/;
 
 const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '*.ts'], {
   cwd: root,
   encoding: 'utf8',
 })
   .split('\n')
-  .filter((file) => /^(runtime|resolver|mta|sidecar|bench|test)\//.test(file));
+  .filter((file) => /^(runtime|resolver|mta|sidecar|deploy|bench|test)\//.test(file));
 
 const roomOf = (file: string): string =>
   Object.keys(MAY_IMPORT)

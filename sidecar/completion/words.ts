@@ -11,6 +11,8 @@ export type Value =
 export interface OptionWord {
   /** With its dashes. */
   readonly long: string;
+  /** As help has it: "--config <FILE>". */
+  readonly flags: string;
   readonly about: string;
   /** null: a switch. */
   readonly value: Value | null;
@@ -20,6 +22,8 @@ export interface CommandWords {
   /** Names from the root down, the root's own left out: [] is the root, ["queue", "hold"]. */
   readonly path: readonly string[];
   readonly about: string;
+  /** What follows the name: "[options] <ID>". */
+  readonly usage: string;
   readonly subcommands: readonly { readonly name: string; readonly about: string }[];
   readonly options: readonly OptionWord[];
   /** Of its first argument; null when it takes none. */
@@ -32,6 +36,7 @@ export function wordsOf(command: Command, path: readonly string[] = []): readonl
   const own: CommandWords = {
     path,
     about: command.description(),
+    usage: command.usage(),
     subcommands: command.commands.map((each) => ({
       name: each.name(),
       about: each.description(),
@@ -46,7 +51,7 @@ function optionWord(option: Option): readonly OptionWord[] {
   if (option.long === undefined) return [];
   const takesValue = option.required || option.optional;
   const value = takesValue ? valueAs(option.flags, option.argChoices) : null;
-  return [{ long: option.long, about: option.description, value }];
+  return [{ long: option.long, flags: option.flags, about: option.description, value }];
 }
 
 const argumentValue = (argument: Argument | undefined): Value | null =>

@@ -9,6 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { describe } from 'vitest';
+import { canBoot } from './machine.ts';
 
 /** Program that proves the peer is there → Debian package that brings it. */
 const PACKAGE_OF = {
@@ -70,6 +71,11 @@ const ABILITIES = {
   tmpfs: {
     has: () => spawnSync('unshare', ['--mount', 'true']).status === 0,
     why: 'run as root with CAP_SYS_ADMIN',
+    withheld: () => containerWithholds(SYS_ADMIN),
+  },
+  machine: {
+    has: canBoot,
+    why: 'run as root with CAP_SYS_ADMIN and overlayfs',
     withheld: () => containerWithholds(SYS_ADMIN),
   },
 } as const satisfies Readonly<Record<string, Ability>>;
