@@ -15,6 +15,7 @@ import type { DeliveryDeps } from './delivery/deps.ts';
 import { Domains } from './delivery/domains.ts';
 import { explain } from './delivery/explain.ts';
 import { HostHealth } from './delivery/hosts.ts';
+import { Lateness } from './delivery/lateness.ts';
 import { Outcomes } from './delivery/outcomes.ts';
 import { Returns } from './delivery/returns.ts';
 import { Settler } from './delivery/settler.ts';
@@ -60,6 +61,7 @@ export class Delivery {
   readonly #settler: Settler;
   readonly #outcomes: Outcomes;
   readonly #returns: Returns;
+  readonly #lateness: Lateness;
   readonly #slots: Allotment;
   readonly #memory = new Allotment(MEMORY_OCTETS_MAX);
   readonly #sites = new Map<string, SiteQueue>();
@@ -99,6 +101,12 @@ export class Delivery {
       outcomes: this.#outcomes,
       stopping: () => this.#stopping,
       later: (domain, dueMs) => this.#domains.later(domain, dueMs),
+    });
+    this.#lateness = new Lateness({
+      deps,
+      outcomes: this.#outcomes,
+      explain: (recipient) => this.explain(recipient),
+      stopping: () => this.#stopping,
     });
     this.#siteContext = this.#makeSiteContext();
   }
@@ -142,6 +150,7 @@ export class Delivery {
     void this.#load();
     this.#every(TIDY_MS, () => this.#tidy());
     this.#every(EXPIRY_MS, () => this.#expire());
+    this.#every(EXPIRY_MS, () => void this.#lateness.sweep());
   }
 
   /**

@@ -11,12 +11,14 @@ import type { Clock } from '../runtime/clock.ts';
 import { formatRecipientId, type MessageId, type RecipientKey } from './envelope.ts';
 import { isRouted, mailDomainOf, parseNextHop, ROUTED_AFTER, routingDomain } from './next-hop.ts';
 import type { MessageVerb, Selection, VerbOptions, VerbReport } from './running.ts';
-import type {
-  LeasedMessage,
-  ListRequest,
-  QueuedRecipient,
-  Spool,
-  WaitReason,
+import {
+  HELD,
+  type LeasedMessage,
+  type ListRequest,
+  type QueuedRecipient,
+  RELEASED,
+  type Spool,
+  type WaitReason,
 } from './spool/spool.ts';
 
 /** Recipients that one call may touch; a larger queue takes several. */
@@ -26,7 +28,7 @@ const PAGE = 1_000;
 const HEADER_OCTETS_MAX = 65_536;
 /** Ids named in a report. */
 const NAMED_MAX = 100;
-/** A due instant that never comes: mail expires long before. */
+/** A due instant that never comes. What is held does not expire; what is suspended does. */
 export const NEVER_MS = Date.UTC(9999, 0, 1);
 
 /** What a verb needs of the planner. Each resolves when the spool has it. */
@@ -99,7 +101,7 @@ export class Operator {
       const leased = await this.#deps.spool.leaseMessage({ message, index });
       if (leased === null) continue;
       const nowMs = this.#deps.clock.wallMs();
-      const resumed = { code: 'new', text: 'released', sinceMs: nowMs };
+      const resumed = { code: RELEASED, text: 'released', sinceMs: nowMs };
       await this.#deps.dispatcher.reschedule(leased, () => ({ dueMs: nowMs, reason: resumed }));
     }
   }
@@ -175,12 +177,14 @@ export class Operator {
       const nowMs = clock.wallMs();
       if (verb === 'hold') {
         const text = `held by an operator${note === '' ? '' : `: ${note}`}`;
-        const reason = { code: 'held', text, sinceMs: nowMs };
+        const reason = { code: HELD, text, sinceMs: nowMs };
         await dispatcher.reschedule(leased, () => ({ dueMs: NEVER_MS, reason }));
       } else if (verb === 'release' || verb === 'retry') {
         await dispatcher.reschedule(leased, ({ reason }) => ({
           dueMs: nowMs,
-          reason: isOperators(reason) ? { code: 'new', text: 'released', sinceMs: nowMs } : reason,
+          reason: isOperators(reason)
+            ? { code: RELEASED, text: 'released', sinceMs: nowMs }
+            : reason,
         }));
       } else if (verb === 'reroute') {
         const hop = to === null ? null : parseNextHop(to);
@@ -201,8 +205,7 @@ export class Operator {
 }
 
 /** Reasons that an operator gave, and that only an operator ends. */
-export const isOperators = ({ code }: WaitReason): boolean =>
-  code === 'held' || code === 'suspended';
+export const isOperators = ({ code }: WaitReason): boolean => code === HELD || code === 'suspended';
 
 function matches(
   verb: MessageVerb,
@@ -214,8 +217,8 @@ function matches(
     const hop = to === null ? null : parseNextHop(to);
     if (recipient.domain === routingDomain(hop, recipient.domain)) return false;
   }
-  if (verb === 'release' && recipient.reason.code !== 'held') return false;
-  if (verb === 'hold' && recipient.reason.code === 'held') return false;
+  if (verb === 'release' && recipient.reason.code !== HELD) return false;
+  if (verb === 'hold' && recipient.reason.code === HELD) return false;
   // Mail that is held is not let go by trying all of a domain.
   if (verb === 'retry' && !('ids' in selection) && isOperators(recipient.reason)) return false;
   if ('ids' in selection) return true;

@@ -209,13 +209,13 @@ function settle(
 }
 
 /** Where NOTIFY=DELAY is all that anybody said. */
-const DELAY_ASKED_MS = 4 * 3_600_000;
+export const DELAY_ASKED_MS = 4 * 3_600_000;
 
 /** @returns what to keep with a recipient of whose delay the sender is told now; null when it is not */
-function warningOf(
+export function warningOf(
   leased: LeasedMessage,
   recipient: LeasedRecipient,
-  { nowMs, delayWarningMs }: DisposalContext,
+  { nowMs, delayWarningMs }: Pick<DisposalContext, 'nowMs' | 'delayWarningMs'>,
 ): string | null {
   const ageMs = nowMs - leased.receivedAtMs;
   if (leased.reversePath === '' || (delayWarningMs === 0 && ageMs < DELAY_ASKED_MS)) return null;

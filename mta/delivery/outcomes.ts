@@ -121,6 +121,35 @@ export class Outcomes {
     });
   }
 
+  /** Tells the sender of recipients that are late; nothing else of them changes, and the others go back. */
+  warn(
+    leased: LeasedMessage,
+    warningOf: (recipient: LeasedMessage['recipients'][number]) => {
+      readonly dueMs: number;
+      readonly extra: string;
+      readonly failure: Failure;
+    } | null,
+  ): void {
+    const late: Failure[] = [];
+    const settlements = leased.recipients.map((recipient): Settlement => {
+      const key = { message: leased.message, index: recipient.index };
+      const warning = warningOf(recipient);
+      if (warning === null) return { key, kind: 'released' };
+      const { dueMs, extra, failure } = warning;
+      late.push(failure);
+      const { attempts, reason } = recipient;
+      return { key, kind: 'deferred', dueMs, attempts, reason, extra };
+    });
+    const notice = late.length === 0 ? null : this.#parts.deps.delayed(leased, late);
+    this.#settle(leased, settlements, [], {
+      others: [notice],
+      settled: () => {
+        // The planner may have passed it by meanwhile.
+        for (const { domain } of leased.recipients) this.#parts.due(domain, 0);
+      },
+    });
+  }
+
   /** Leases go back untried. */
   release(consignments: readonly Consignment[]): void {
     const settlements = consignments.flatMap(({ leased }) =>

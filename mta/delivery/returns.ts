@@ -8,6 +8,8 @@ import type { Outcomes } from './outcomes.ts';
 const BLOCK_MESSAGES = 100;
 const BLOCK_OCTETS_MAX = 8 * 1024 * 1024;
 const SPOOL_RETRY_MS = 1_000;
+/** What an operator released is given so long for one more try, however old it is. */
+const RELEASED_MS = 3_600_000;
 
 export interface ReturnsParts {
   readonly deps: DeliveryDeps;
@@ -56,7 +58,7 @@ export class Returns {
     }
   }
 
-  /** Returns mail whose time is up, whatever holds it. */
+  /** Returns mail whose time is up, whatever holds it but an operator. */
   async expire(): Promise<void> {
     if (this.#expiring) return;
     this.#expiring = true;
@@ -66,6 +68,7 @@ export class Returns {
       for (let full = true; full && !this.#parts.stopping(); ) {
         const expired = await spool.leaseExpired({
           acceptedBeforeMs: clock.wallMs() - config.max_age,
+          releasedSinceMs: clock.wallMs() - RELEASED_MS,
           messagesMax: BLOCK_MESSAGES,
           bytesMax: BLOCK_OCTETS_MAX,
         });

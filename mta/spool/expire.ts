@@ -6,7 +6,7 @@ import type Database from 'better-sqlite3';
 import { MESSAGE_EPOCH_MS, MESSAGES_PER_MS, type MessageId } from '../envelope.ts';
 import type { Handout, RecipientRow } from './handout.ts';
 import type { Leases } from './leases.ts';
-import type { ExpiryRequest, LeasedMessage } from './spool.ts';
+import { type ExpiryRequest, HELD, type LeasedMessage, RELEASED } from './spool.ts';
 
 /** Rows read at a time; a message with more unleased recipients is handed out in parts. */
 const ROWS_MAX = 256;
@@ -14,24 +14,30 @@ const ROWS_MAX = 256;
 export class Expirer {
   readonly #leases: Leases;
   readonly #handout: Handout;
-  readonly #oldest: Database.Statement<[MessageId, number, MessageId, number], RecipientRow>;
+  readonly #oldest: Database.Statement<
+    [MessageId, number, MessageId, number, number],
+    RecipientRow
+  >;
 
   constructor(db: Database.Database, leases: Leases, handout: Handout) {
     this.#leases = leases;
     this.#handout = handout;
     this.#oldest = db.prepare(
       `SELECT * FROM recipients WHERE (message, n) > (?, ?) AND message < ?
+         AND reason_code IS NOT '${HELD}'
+         AND NOT (reason_code IS '${RELEASED}' AND reason_since_ms >= ?)
        ORDER BY message, n LIMIT ?`,
     );
   }
 
-  leaseExpired({ acceptedBeforeMs, messagesMax, bytesMax }: ExpiryRequest): LeasedMessage[] {
+  leaseExpired(request: ExpiryRequest): LeasedMessage[] {
+    const { acceptedBeforeMs, releasedSinceMs = 0, messagesMax, bytesMax } = request;
     const before = (acceptedBeforeMs - MESSAGE_EPOCH_MS) * MESSAGES_PER_MS;
     const messages: LeasedMessage[] = [];
     let octetsLeft = Number.POSITIVE_INFINITY;
     let [message, index] = [0, 0];
     for (;;) {
-      const rows = this.#oldest.all(message, index, before, ROWS_MAX);
+      const rows = this.#oldest.all(message, index, before, releasedSinceMs, ROWS_MAX);
       for (const group of byMessage(rows)) {
         ({ message, n: index } = group.at(-1)!);
         const unleased = group.filter(({ n }) => !this.#leases.holds(message, n));

@@ -25,13 +25,14 @@ interface ListedRow extends ReasonColumns {
   received_ms: number | null;
   content_octets: number | null;
   lane: Lane;
+  extra: string | null;
   tenant: string | null;
   campaign: string | null;
 }
 
 const LISTED = `
   SELECT r.message, r.n, r.domain, r.address, r.due_ms, r.attempts, r.reason_code, r.reason_text,
-    r.reason_since_ms, r.lane, m.reverse_path, m.received_ms, m.content_octets, m.tenant, m.campaign
+    r.reason_since_ms, r.lane, r.extra, m.reverse_path, m.received_ms, m.content_octets, m.tenant, m.campaign
   FROM recipients r LEFT JOIN messages m ON m.id = r.message`;
 
 type Key = Pick<ListedRow, 'message' | 'n'>;
@@ -155,6 +156,7 @@ export class Listing {
       tenant: row.tenant ?? '',
       campaign: row.campaign ?? '',
       reason: reasonOf(row, receivedAtMs),
+      ...(row.extra === null ? {} : { extra: row.extra }),
     };
   }
 }

@@ -22,6 +22,10 @@ export interface WaitReason {
   readonly sinceMs: number;
 }
 
+/** Codes of reasons that keep mail from expiring, see {@link ExpiryRequest}. */
+export const HELD = 'held';
+export const RELEASED = 'released';
+
 export interface LeasedRecipient extends Recipient {
   /** Attempts that ended before this one. */
   readonly attempts: number;
@@ -94,6 +98,8 @@ export type Settlement =
 export interface ExpiryRequest {
   /** Recipients of messages accepted before this wall instant, due or not, oldest message first. */
   readonly acceptedBeforeMs: number;
+  /** What waits as {@link HELD} stays, and what is {@link RELEASED} since then or later; default: all of it. */
+  readonly releasedSinceMs?: number;
   readonly messagesMax: number;
   readonly bytesMax: number;
 }
