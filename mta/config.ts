@@ -4,6 +4,7 @@ import { duration, endpoint, network } from '../runtime/settings.ts';
 import { LABEL } from './envelope.ts';
 import { looksHashed, parseScrypt } from './intake/scrypt.ts';
 import { shapingSchema } from './plan/shaping-schema.ts';
+import { tlsrptSchema } from './report/settings.ts';
 import { domainName, selectorName } from './sign/names.ts';
 
 /** How an API key stands in the configuration. */
@@ -306,6 +307,7 @@ export const mtaSchema = z
     drain: duration('20s').describe('On SIGTERM, transactions under way get so long to finish.'),
     delivery: deliverySchema,
     shaping: shapingSchema,
+    tlsrpt: tlsrptSchema,
   })
   .prefault({});
 

@@ -127,6 +127,7 @@ export class Delivery {
       openLink,
       shaping,
       throttles: new Throttles(),
+      tlsWatch: this.#deps.tlsWatch ?? null,
       itinerary: (site) => router.itinerary(site),
       accepting: (site) =>
         this.#suspendedAtMs === null &&

@@ -24,14 +24,16 @@ import { Router } from './plan/router.ts';
 import { communityProviders, Shaping } from './plan/shaping.ts';
 import { SocketmapDoor } from './plan/socketmap.ts';
 import { StsPolicies } from './plan/sts.ts';
-import { createStsClient } from './plan/sts-fetch.ts';
+import { createStsClient, type StsFault } from './plan/sts-fetch.ts';
 import { StsFile } from './plan/sts-store.ts';
 import { survey } from './plan/survey.ts';
 import { TransportMap } from './plan/transport-map.ts';
 import { remedyOf } from './remedies.ts';
 import { DsnWriter } from './report/dsn.ts';
 import { Events } from './report/events.ts';
+import { Ledger } from './report/ledger.ts';
 import { EventOutlets } from './report/outlets.ts';
+import { TALLY_SCHEMA } from './report/tls/tally.ts';
 import {
   type MtaDeps,
   type MtaStatus,
@@ -46,10 +48,12 @@ import { HostMemory } from './smtp/manners.ts';
 import { createClientContext, TicketCache } from './smtp/tickets.ts';
 import type { QueuedRecipient, Spool } from './spool/spool.ts';
 import { openSqliteSpool } from './spool/sqlite-engine.ts';
+import { createTlsReporting, type TlsReporting } from './tls-reports.ts';
 
 /** In the spool's folder. */
 const SUSPENSIONS_FILE = 'suspended.json';
 const REROUTES_FILE = 'rerouted.json';
+const LEDGER_FILE = 'ledger.sqlite';
 /** How often intake learns how much waits; between, it adds what it takes. */
 const PRESSURE_MS = 1_000;
 
@@ -68,13 +72,34 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   });
   const signer = await openSigner();
   const dns = new DnsClient({ server: config.dns, clock, random });
-  const sts = config.delivery.mta_sts ? await openSts(config, { clock, log, dns }) : null;
+  const sts = config.delivery.mta_sts
+    ? await openSts(config, {
+        clock,
+        log,
+        dns,
+        onFault: (domain, fault) => tlsReporting?.onStsFault(domain, fault),
+      })
+    : null;
+  const ledger = await openLedger();
+  const tlsReporting: TlsReporting | null = !config.tlsrpt.enabled
+    ? null
+    : createTlsReporting(config, deps, {
+        ledger: ledger!,
+        dns,
+        extraCa: extraAuthorities(config),
+        policyOf: (domain) => sts?.policies.inForce(domain) ?? null,
+        isRerouted(domain) {
+          const known = router.peek(domain);
+          return known?.kind === 'route' && known.route.origin === 'operator';
+        },
+        accept: (submission) => delivery.accept(submission),
+      });
   const sessions = newCounters();
   const outlets = await EventOutlets.open(config, { clock, log, random });
   const suspensions = new Suspensions(join(config.spool, SUSPENSIONS_FILE));
   const reroutes = new Reroutes(join(config.spool, REROUTES_FILE));
   const shaping = new Shaping(config, config.shaping.community ? communityProviders() : {});
-  const router = makeRouter(config, deps, { dns, shaping, sts, reroutes });
+  const router = makeRouter(config, deps, { dns, shaping, sts, tlsReporting, reroutes });
   const delivery = makeDelivery(config, deps, {
     spool,
     router,
@@ -83,6 +108,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     sessions,
     outlets,
     suspensions,
+    tlsReporting,
   });
   const operator = new Operator({ spool, dispatcher: delivery.dispatcher, clock });
   const intake = new Intake(config, {
@@ -104,9 +130,28 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   } catch (error) {
     dns.close();
     await sts?.close();
+    await tlsReporting?.close();
+    await ledger?.close();
     await signer.close();
     await spool.close();
     throw error;
+  }
+
+  /** @returns null when nothing needs it */
+  async function openLedger(): Promise<Ledger | null> {
+    if (!config.tlsrpt.enabled) return null;
+    try {
+      return await Ledger.open({
+        path: join(config.spool, LEDGER_FILE),
+        schema: TALLY_SCHEMA,
+        nowMs: clock.wallMs(),
+        log,
+      });
+    } catch (error) {
+      await signer.close();
+      await spool.close();
+      throw error;
+    }
   }
 
   async function openSigner(): Promise<Signer> {
@@ -123,6 +168,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     const endpoints = await door.listen(config.smtp, deps.sockets);
     const socketmap = await openSocketmap();
     delivery.start();
+    tlsReporting?.start();
     measurePressure();
     let stopped: Promise<void> | null = null;
     return {
@@ -136,6 +182,7 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
         dnsQueries: () => dns.counters().queries,
         causes: () => delivery.causes,
         signing: signer.counters,
+        tlsReports: tlsReporting?.counters ?? NO_REPORTS,
         counts: () => counts(spool),
         connectionsOpen: () => delivery.connections,
         sites: () => delivery.sites(),
@@ -267,6 +314,8 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
   async function stop(withinMs: number): Promise<void> {
     maps.stop();
     await Promise.all([door.stop(withinMs), delivery.stop(withinMs)]);
+    await tlsReporting?.close();
+    await ledger?.close();
     dns.close();
     await sts?.close();
     await signer.close();
@@ -283,6 +332,7 @@ interface Parts {
   readonly sessions: ConnectionCounters;
   readonly outlets: EventOutlets;
   readonly suspensions: Suspensions;
+  readonly tlsReporting: TlsReporting | null;
 }
 
 interface RouterNeeds {
@@ -290,12 +340,13 @@ interface RouterNeeds {
   readonly shaping: Shaping;
   readonly sts: Sts | null;
   readonly reroutes: Reroutes;
+  readonly tlsReporting: TlsReporting | null;
 }
 
 function makeRouter(
   config: MtaConfig,
   deps: MtaDeps,
-  { dns, shaping, sts, reroutes }: RouterNeeds,
+  { dns, shaping, sts, tlsReporting, reroutes }: RouterNeeds,
 ): Router {
   const { hostname, smtp, delivery } = config;
   return new Router({
@@ -307,6 +358,7 @@ function makeRouter(
     tlsOf: (domain, ranks) => shaping.tlsOf(domain, ranks),
     dane: delivery.dane,
     ...(sts === null ? {} : { findPolicy: (domain) => sts.policies.find(domain) }),
+    onUnnamed: (domain, host, policy) => tlsReporting?.watch.unnamed(domain, host, policy),
     hostname,
     own: ownEndpoints(smtp, interfaceAddresses()),
     families: usableFamilies(),
@@ -315,7 +367,7 @@ function makeRouter(
 }
 
 function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery {
-  const { spool, router, shaping, signer, sessions, outlets, suspensions } = parts;
+  const { spool, router, shaping, signer, sessions, outlets, suspensions, tlsReporting } = parts;
   const { clock, log, random } = deps;
   const { hostname, delivery } = config;
   const dsn = new DsnWriter({
@@ -358,6 +410,7 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
     relayed: (leased, recipients, host) => dsn.relayed(leased, recipients, host),
     sign: (submission) => signer.sign(submission),
     suspensions,
+    tlsWatch: tlsReporting?.watch,
     events: new Events(outlets.sink, clock),
     counters: newDeliveryCounters(),
     clock,
@@ -371,16 +424,22 @@ interface Sts {
   close(): Promise<void>;
 }
 
+interface StsNeeds extends Pick<MtaDeps, 'clock' | 'log'> {
+  readonly dns: DnsClient;
+  readonly onFault: (domain: string, fault: StsFault) => void;
+}
+
+/** PEM of the built-in authorities and the configured ones; empty when there are none of these. */
+const extraAuthorities = ({ delivery }: MtaConfig): readonly string[] =>
+  delivery.tls_ca === '' ? [] : [...rootCertificates, readFileSync(delivery.tls_ca, 'utf8')];
+
 /** The policies survive a restart beside the spool. */
-async function openSts(
-  { spool, delivery }: MtaConfig,
-  { clock, log, dns }: Pick<MtaDeps, 'clock' | 'log'> & { readonly dns: DnsClient },
-): Promise<Sts> {
-  const extraCa =
-    delivery.tls_ca === '' ? [] : [...rootCertificates, readFileSync(delivery.tls_ca, 'utf8')];
+async function openSts(config: MtaConfig, { clock, log, dns, onFault }: StsNeeds): Promise<Sts> {
+  const { spool, delivery } = config;
+  const extraCa = extraAuthorities(config);
   const client = createStsClient({ dns, port: delivery.mta_sts_port, extraCa });
   const store = new StsFile(join(spool, 'mta-sts.json'), clock, log);
-  const policies = await StsPolicies.open({ dns, clock, log, fetch: client.fetch, store });
+  const policies = await StsPolicies.open({ dns, clock, log, fetch: client.fetch, store, onFault });
   return {
     policies,
     async close() {
@@ -421,6 +480,7 @@ function usableFamilies(): readonly Family[] {
   return global ? [4, 6] : [4];
 }
 
+const NO_REPORTS = { mailed: 0, posted: 0, failed: 0 };
 const UNKNOWN = { messages: 0, queued: 0, leased: 0, quarantined: 0 };
 
 /** Counts, or zeros while the spool cannot be read: `troubles` says so beside them. */

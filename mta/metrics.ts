@@ -3,6 +3,7 @@
  * No label takes a value from outside: series do not grow with domains.
  */
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { ReportCounters } from './report/tls/reporter.ts';
 import type { SiteStatus } from './running.ts';
 import type { SigningCounters } from './sign/signer.ts';
 import type { ConnectionCounters } from './smtp/connection.ts';
@@ -37,6 +38,7 @@ export interface MetricSources {
   /** Attempts put off, by cause; keys are ours. */
   causes(): ReadonlyMap<string, number>;
   readonly signing: SigningCounters;
+  readonly tlsReports: ReportCounters;
   counts(): Promise<SpoolCounts>;
   connectionsOpen(): number;
   sites(): readonly SiteStatus[];
@@ -86,6 +88,14 @@ export function mtaMetrics(sources: MetricSources): Registry {
   counter('dkim_failures_total', 'Messages not taken, for want of a signature.', [], (set) => {
     set({}, sources.signing.failures);
   });
+  counter(
+    'tls_reports_total',
+    'TLS reports (RFC 8460), and failed attempts.',
+    ['outcome'],
+    (set) => {
+      for (const [outcome, count] of Object.entries(sources.tlsReports)) set({ outcome }, count);
+    },
+  );
   gauge(
     'dns_queries_per_delivery',
     'Lookups asked since start, by message delivered.',

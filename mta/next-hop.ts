@@ -6,6 +6,7 @@
  */
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { plainDomain } from './unguarded.ts';
 
 export interface NextHop {
   /** A name in lower case without final dot, or an address as "[192.0.2.1]" or "[ipv6:2001:db8::1]". */
@@ -50,7 +51,7 @@ export function routingDomain(hop: NextHop | null, domain: string): string {
 
 /** The domain of the recipient's address, whatever it is routed by. */
 export const mailDomainOf = (domain: string): string =>
-  domain.startsWith(MARK) ? domain.slice(domain.indexOf('/') + 1) : domain;
+  domain.startsWith(MARK) ? domain.slice(domain.indexOf('/') + 1) : plainDomain(domain);
 
 /** @returns null for a mail domain */
 export function nextHopOf(domain: string): NextHop | null {

@@ -46,6 +46,20 @@ export class Buffer {
     return this.#classes.some((line) => line.some(({ leased }) => leased.message === message));
   }
 
+  /** Whose mail waits: at most `limit` domains. Looks at each message, for reports. */
+  domains(limit: number): Set<string> {
+    const found = new Set<string>();
+    for (const line of this.#classes) {
+      for (const { leased } of line) {
+        for (const { domain } of leased.recipients) {
+          if (found.size === limit) return found;
+          found.add(domain);
+        }
+      }
+    }
+    return found;
+  }
+
   /** Takes all. */
   empty(): Consignment[] {
     const all = this.#classes.flat();

@@ -12,6 +12,7 @@ import type { LeasedMessage, LeasedRecipient, Spool, WaitReason } from '../spool
 import type { Disposal, Failure } from './consignment.ts';
 import type { LinkOpener } from './link.ts';
 import type { Suspensions } from './suspensions.ts';
+import type { TlsWatch } from './tls-watch.ts';
 
 export interface DeliveryDeps {
   readonly config: MtaConfig;
@@ -33,6 +34,8 @@ export interface DeliveryDeps {
   ) => Submission | null;
   /** Default: none, and they are not kept. */
   readonly suspensions?: Suspensions;
+  /** Sees what becomes of TLS, where reports are made of it. */
+  readonly tlsWatch?: TlsWatch | undefined;
   readonly events: DeliveryEvents;
   readonly counters: DeliveryCounters;
   readonly clock: Clock;

@@ -33,6 +33,8 @@ export interface DiallerParts {
   /** A link to the target, not opened yet. */
   makeLink(target: Target): Link;
   stopping(): boolean;
+  /** Told of each call that failed. */
+  failed?(link: Link, cause: CloseCause): void;
 }
 
 export type Dialled =
@@ -158,7 +160,8 @@ export class Dialler {
   }
 
   /** @returns whether it spoke for every host */
-  #failed({ target }: Call, cause: CloseCause): boolean {
+  #failed({ target, link }: Call, cause: CloseCause): boolean {
+    this.#parts.failed?.(link, cause);
     const { hosts, itinerary } = this.#parts;
     const tls = target.tls ?? this.#parts.tls;
     if (cause.kind === 'tls' && tls === 'opportunistic' && !hosts.tlsBroken(target.address)) {

@@ -8,6 +8,7 @@ import type { DeliveryConfig } from '../config.ts';
 import type { Target } from '../plan/route.ts';
 import type { Connection, ConnectionHandlers } from '../smtp/connection.ts';
 import type { TlsMode } from '../smtp/phases.ts';
+import type { TlsVerdict } from '../smtp/tickets.ts';
 import type { CloseCause, RecipientFact } from '../smtp/transaction.ts';
 import type { Consignment } from './consignment.ts';
 
@@ -30,6 +31,10 @@ export class Link {
   settled = 0;
   /** Transactions taken up and not yet told: two when one overlaps the next, eight in a window. */
   underWay = 0;
+  /** What TLS it was opened with. */
+  mode: TlsMode = 'none';
+  /** Domains whose mail it took up, where somebody counts them. */
+  readonly carried = new Set<string>();
   /** How long the connection had the last told transaction to itself. */
   lastTookMs = 0;
   readonly #events: LinkEvents;
@@ -42,6 +47,16 @@ export class Link {
     this.target = target;
     this.#nowMs = nowMs;
     this.#events = events;
+  }
+
+  /** null while in clear. */
+  get tls(): TlsVerdict | null {
+    return this.#connection?.tls ?? null;
+  }
+
+  /** Our end, numeric; '' before the host has taken the call. */
+  get localAddress(): string {
+    return this.#connection?.localAddress ?? '';
   }
 
   /** The host has taken the call. */
@@ -60,6 +75,7 @@ export class Link {
 
   /** Resolves with null once it is ready, or with why it will not be. */
   open(opener: LinkOpener, tls: TlsMode): Promise<CloseCause | null> {
+    this.mode = tls;
     return new Promise((resolve) => {
       let ready = false;
       this.#connection = opener(this.target, tls, {

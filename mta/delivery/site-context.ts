@@ -14,6 +14,7 @@ import type { Consignment } from './consignment.ts';
 import type { HostHealth } from './hosts.ts';
 import type { LinkOpener } from './link.ts';
 import type { Throttles } from './throttle.ts';
+import type { TlsWatch } from './tls-watch.ts';
 
 export interface SiteContext {
   readonly config: DeliveryConfig;
@@ -29,6 +30,8 @@ export interface SiteContext {
   readonly openLink: LinkOpener;
   readonly shaping: Shaping;
   readonly throttles: Throttles;
+  /** For TLS reports; null when none are made. */
+  readonly tlsWatch: TlsWatch | null;
   itinerary(site: Site): Itinerary;
   /** Whether outcomes are taken; false while the spool cannot record those it has. */
   accepting(site: Site): boolean;

@@ -21,6 +21,7 @@ import { Link } from './link.ts';
 import type { SiteContext } from './site-context.ts';
 import { Standing } from './standing.ts';
 import { Supply } from './supply.ts';
+import { TOLD_DOMAINS_MAX } from './tls-watch.ts';
 import { type Change, Tuner } from './tuner.ts';
 import { Turns } from './turns.ts';
 
@@ -240,7 +241,7 @@ export class SiteQueue {
   }
 
   async #open(): Promise<void> {
-    const { hosts, config, clock, openLink } = this.#context;
+    const { hosts, config, clock, openLink, tlsWatch } = this.#context;
     const dialler: Dialler = new Dialler({
       itinerary: this.#context.itinerary(this.site),
       hosts,
@@ -250,6 +251,8 @@ export class SiteQueue {
       openLink,
       makeLink: (target) => this.#makeLink(target, (link) => dialler.won(link)),
       stopping: () => this.#stopping,
+      failed: (link, cause) =>
+        tlsWatch?.failed(link, cause, this.#supply.buffer.domains(TOLD_DOMAINS_MAX)),
     });
     this.#diallers.add(dialler);
     const dialled = await dialler.dial();
@@ -291,6 +294,9 @@ export class SiteQueue {
     this.#supply.replenish();
     if (turn.spent && turn.consignment === null) link.quit();
     if (turn.pausedMs !== null) this.#again(turn.pausedMs);
+    if (turn.consignment !== null) {
+      this.#context.tlsWatch?.carries(link, turn.consignment.leased.recipients);
+    }
     return turn.consignment;
   }
 

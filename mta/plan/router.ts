@@ -18,6 +18,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { formatNextHop, mailDomainOf, type NextHop } from '../next-hop.ts';
+import { isUnguarded, plainDomain } from '../unguarded.ts';
 import { DaneHosts } from './dane.ts';
 import type { Dns } from './dns.ts';
 import { type Family, type HostResult, Hosts, isUsable, TROUBLE_MS, troubleOf } from './hosts.ts';
@@ -42,6 +43,8 @@ export interface RouterParts {
   readonly dane?: boolean;
   /** The MTA-STS policy in force (RFC 8461); never rejects. Without it none is asked for. */
   readonly findPolicy?: (domain: string) => Promise<StsPolicy | null>;
+  /** Told of each host that an MTA-STS policy does not name, whenever a route is made. */
+  readonly onUnnamed?: (domain: string, host: string, policy: StsPolicy) => void;
   /** Our own name, as in EHLO. */
   readonly hostname: string;
   /** Where we take mail ourselves, wildcards already replaced by the addresses they stand for. */
@@ -104,6 +107,7 @@ export class Router {
     this.#dane = new DaneHosts(parts.dns, parts.clock);
     this.#security = {
       findPolicy: parts.findPolicy ?? null,
+      ...(parts.onUnnamed === undefined ? {} : { onUnnamed: parts.onUnnamed }),
       findTlsa: parts.dane === true ? (host) => this.#dane.find(host, parts.port) : null,
       findHost: (host) => this.#find(host),
     };
@@ -118,7 +122,8 @@ export class Router {
   /**
    * Never rejects.
    *
-   * @param domain A-labels in lower case without final dot, or an address literal
+   * @param domain A-labels in lower case without final dot, or an address literal; {@link unguarded} ones
+   *   are routed as if there were neither DANE nor MTA-STS
    */
   route(domain: string): Promise<RouteResult> {
     const fresh = this.peek(domain);
@@ -170,28 +175,29 @@ export class Router {
       : { kind: 'none' };
   }
 
-  async #resolve(domain: string): Promise<RouteResult> {
+  async #resolve(key: string): Promise<RouteResult> {
     const edition = this.#edition;
-    const hop = this.#parts.reroutes?.ofDomain(domain) ?? null;
-    const result = hop === null ? await this.#asDnsSays(domain) : await this.#toHop(domain, hop);
+    const hop = this.#parts.reroutes?.ofDomain(plainDomain(key)) ?? null;
+    const result = hop === null ? await this.#asDnsSays(key) : await this.#toHop(key, hop);
     // An operator has changed a next hop meanwhile.
-    if (edition !== this.#edition) return this.#resolve(domain);
-    return this.#remember(domain, result);
+    if (edition !== this.#edition) return this.#resolve(key);
+    return this.#remember(key, result);
   }
 
-  async #asDnsSays(domain: string): Promise<RouteResult> {
+  async #asDnsSays(key: string): Promise<RouteResult> {
+    const domain = plainDomain(key);
     const exchanges = domain.startsWith('[')
       ? this.#literalExchanges(domain)
       : await this.#mxExchanges(domain);
-    const result = await this.#verdict(domain, exchanges);
+    const result = await this.#verdict(key, exchanges);
     if (result.kind !== 'route') return result;
     const hop = this.#parts.reroutes?.ofSite(result.route.site) ?? null;
-    return hop === null ? result : this.#toHop(domain, hop);
+    return hop === null ? result : this.#toHop(key, hop);
   }
 
   /** Whatever is wrong with a next hop is the operator's mistake: mail waits for it, and never comes back. */
-  async #toHop(domain: string, { host, port }: NextHop): Promise<RouteResult> {
-    const result = await this.#verdict(domain, {
+  async #toHop(key: string, { host, port }: NextHop): Promise<RouteResult> {
+    const result = await this.#verdict(key, {
       kind: 'exchanges',
       ranks: [[host]],
       origin: 'operator',
@@ -206,8 +212,9 @@ export class Router {
   }
 
   /** Drops ourselves, and makes sure that the site has an address to begin with. */
-  async #verdict(domain: string, exchanges: Exchanges): Promise<RouteResult> {
+  async #verdict(key: string, exchanges: Exchanges): Promise<RouteResult> {
     if (exchanges.kind !== 'exchanges') return exchanges;
+    const domain = plainDomain(key);
     const { origin, authenticated } = exchanges;
     const freshUntilMs = this.#policedUntilMs(exchanges);
     const ownRank = exchanges.ranks.findIndex((rank) => rank.includes(this.#hostname));
@@ -218,11 +225,13 @@ export class Router {
     }
     const port = exchanges.port ?? this.#parts.port;
     const configured = this.#parts.tlsOf?.(mailDomainOf(domain), ranks) ?? this.#parts.tls;
-    const requirements = await requirementsOf(
-      { domain, ranks, authenticated, tls: configured },
-      // MTA-STS speaks of the domain's MX hosts (RFC 8461 §4).
-      origin === 'operator' ? { ...this.#security, findPolicy: null } : this.#security,
-    );
+    const requirements = isUnguarded(key)
+      ? { kind: 'requirements' as const, ranks, tls: configured, dane: false }
+      : await requirementsOf(
+          { domain, ranks, authenticated, tls: configured },
+          // MTA-STS speaks of the domain's MX hosts (RFC 8461 §4).
+          origin === 'operator' ? { ...this.#security, findPolicy: null } : this.#security,
+        );
     if (requirements.kind === 'trouble') return requirements;
     const { tls, dane } = requirements;
     const own = siteOf({ ranks: requirements.ranks, port, tls, dane, source: '' });

@@ -17,6 +17,8 @@ import { type StsPolicy, stsNames } from './sts-policy.ts';
 export interface SecurityParts {
   /** null: MTA-STS is not honoured. Never rejects. */
   readonly findPolicy: ((domain: string) => Promise<StsPolicy | null>) | null;
+  /** Told of each MX host that the policy does not name, and that DANE does not speak of. */
+  readonly onUnnamed?: (domain: string, host: string, policy: StsPolicy) => void;
   /** null: DANE is not honoured. */
   readonly findTlsa: ((host: string) => DaneResult | Promise<DaneResult>) | null;
   readonly findHost: (host: string) => HostResult | Promise<HostResult>;
@@ -51,9 +53,11 @@ export async function requirementsOf(demand: Demand, parts: SecurityParts): Prom
   ]);
   const dane = pinned.size > 0;
   if (policy?.mode !== 'enforce') return { kind: 'requirements', ranks, tls, dane };
-  const named = ranks
-    .map((rank) => rank.filter((host) => pinned.has(host) || stsNames(policy, host)))
-    .filter((rank) => rank.length > 0);
+  const isNamed = (host: string): boolean => pinned.has(host) || stsNames(policy, host);
+  for (const host of ranks.flat()) {
+    if (!isNamed(host)) parts.onUnnamed?.(domain, host, policy);
+  }
+  const named = ranks.map((rank) => rank.filter(isNamed)).filter((rank) => rank.length > 0);
   if (named.length > 0) return { kind: 'requirements', ranks: named, tls: 'verify', dane };
   const text = `the MTA-STS policy of ${domain} (RFC 8461) names none of its MX hosts, such as ${ranks[0]![0]}; it names ${policy.mx.slice(0, 3).join(', ')}`;
   return { kind: 'trouble', reachable: true, text };

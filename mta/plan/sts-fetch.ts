@@ -1,26 +1,30 @@
 /**
  * Gets MTA-STS policies over HTTPS (RFC 8461 §3.3): one request, verified by name and authority, no
- * redirects, bounded in size and time. Names are looked up through the mta's own resolver.
+ * redirects, bounded in size and time.
  */
-import type { LookupAddress } from 'node:dns';
-import type { LookupFunction } from 'node:net';
-import { callbackify } from 'node:util';
-import { Agent, errors, request } from 'undici';
+import { errors, request } from 'undici';
 import type { Dns } from './dns.ts';
+import { createAgent } from './https.ts';
 import { parseStsPolicy, type StsPolicy } from './sts-policy.ts';
 
 /** §3.3 suggests a minute and 64 KB; a domain's first mail waits for this, so it is shorter. */
 const FETCH_MS_MAX = 10_000;
 const POLICY_OCTETS_MAX = 65_536;
 
-/** @returns the policy, or why there is none; never rejects */
-export type StsFetch = (domain: string) => Promise<StsPolicy | string>;
+/** Why there is no policy; the kinds are those of RFC 8460 §4.3.2.2. */
+export interface StsFault {
+  readonly fault: 'fetch' | 'webpki' | 'invalid';
+  readonly text: string;
+}
+
+/** Never rejects. */
+export type StsFetch = (domain: string) => Promise<StsPolicy | StsFault>;
 
 export interface StsFetchParts {
   readonly dns: Pick<Dns, 'addresses'>;
   /** TCP port; 443 outside of tests. */
   readonly port: number;
-  /** PEM of authorities to trust besides the built-in ones; '' for none. */
+  /** PEM of authorities to trust besides the built-in ones; empty for none. */
   readonly extraCa: readonly string[];
 }
 
@@ -30,17 +34,11 @@ export interface StsClient {
 }
 
 export function createStsClient({ dns, port, extraCa }: StsFetchParts): StsClient {
-  const agent = new Agent({
-    connect: {
-      lookup: lookupThrough(dns),
-      timeout: FETCH_MS_MAX,
-      ...(extraCa.length === 0 ? {} : { ca: [...extraCa] }),
-    },
-    maxResponseSize: POLICY_OCTETS_MAX,
-    headersTimeout: FETCH_MS_MAX,
-    bodyTimeout: FETCH_MS_MAX,
-    // Policies are fetched once a day: nothing is gained by keeping connections.
-    pipelining: 0,
+  const agent = createAgent({
+    dns,
+    extraCa,
+    timeoutMs: FETCH_MS_MAX,
+    answerOctetsMax: POLICY_OCTETS_MAX,
   });
   const fetch: StsFetch = async (domain) => {
     const url = `https://mta-sts.${domain}:${port}/.well-known/mta-sts.txt`;
@@ -49,12 +47,13 @@ export function createStsClient({ dns, port, extraCa }: StsFetchParts): StsClien
       const { statusCode, headers, body } = await request(url, { dispatcher: agent, signal });
       if (statusCode !== 200) {
         await body.dump();
-        return `HTTP status ${statusCode}`;
+        return { fault: 'fetch', text: `HTTP status ${statusCode}` };
       }
       const type = String(headers['content-type'] ?? '');
       const text = await body.text();
-      if (!/^text\/plain\b/i.test(type)) return 'its media type is not text/plain';
-      return parseStsPolicy(text);
+      if (!/^text\/plain\b/i.test(type)) return invalid('its media type is not text/plain');
+      const policy = parseStsPolicy(text);
+      return typeof policy === 'string' ? invalid(policy) : policy;
     } catch (error) {
       return failureOf(error);
     }
@@ -62,35 +61,18 @@ export function createStsClient({ dns, port, extraCa }: StsFetchParts): StsClien
   return { fetch, close: () => agent.close() };
 }
 
-function failureOf(error: unknown): string {
+const invalid = (text: string): StsFault => ({ fault: 'invalid', text });
+
+/** OpenSSL's and Node's codes for a certificate that does not hold. */
+const CERTIFICATE =
+  /^(?:ERR_TLS_CERT_|CERT_|UNABLE_TO_(?:GET|VERIFY)_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_(?:CA|PURPOSE)|PATH_LENGTH_)/;
+
+function failureOf(error: unknown): StsFault {
   if (error instanceof errors.ResponseExceededMaxSizeError) {
-    return `it is larger than ${POLICY_OCTETS_MAX} octets`;
+    return invalid(`it is larger than ${POLICY_OCTETS_MAX} octets`);
   }
-  if (!(error instanceof Error)) return String(error);
-  const code = 'code' in error && typeof error.code === 'string' ? `${error.code}: ` : '';
-  return `${code}${error.message}`.slice(0, 200);
-}
-
-/** A and AAAA from our resolver, in the shape of dns.lookup. */
-function lookupThrough(dns: Pick<Dns, 'addresses'>): LookupFunction {
-  const find = callbackify((name: string) => addressesOf(dns, name));
-  return (name, options, callback) =>
-    find(name, (error, addresses) => {
-      if (error !== null) callback(error, '', 0);
-      else if (options.all === true) callback(null, addresses);
-      else callback(null, addresses[0]!.address, addresses[0]!.family);
-    });
-}
-
-/** @throws Error ENOTFOUND when there is none */
-async function addressesOf(dns: Pick<Dns, 'addresses'>, name: string): Promise<LookupAddress[]> {
-  const families = [4, 6] as const;
-  const lookups = await Promise.all(families.map((family) => dns.addresses(name, family)));
-  const addresses = lookups.flatMap((lookup, at) =>
-    lookup.kind === 'answer'
-      ? lookup.records.map((address) => ({ address, family: families[at]! }))
-      : [],
-  );
-  if (addresses.length > 0) return addresses;
-  throw Object.assign(new Error(`${name} has no address`), { code: 'ENOTFOUND' });
+  if (!(error instanceof Error)) return { fault: 'fetch', text: String(error) };
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const text = `${code === '' ? '' : `${code}: `}${error.message}`.slice(0, 200);
+  return { fault: CERTIFICATE.test(code) ? 'webpki' : 'fetch', text };
 }

@@ -11,7 +11,7 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Dns } from './dns.ts';
-import type { StsFetch } from './sts-fetch.ts';
+import type { StsFault, StsFetch } from './sts-fetch.ts';
 import { parseStsRecord, type StsPolicy } from './sts-policy.ts';
 import type { StsStore } from './sts-store.ts';
 
@@ -31,6 +31,8 @@ export interface StsParts {
   readonly log: Log;
   readonly fetch: StsFetch;
   readonly store: StsStore;
+  /** Told of each policy that is announced and cannot be had. */
+  readonly onFault?: (domain: string, fault: StsFault) => void;
 }
 
 export const POLICIES_MAX = 20_000;
@@ -73,6 +75,11 @@ export class StsPolicies {
     return policyOf(this.#inForce(domain));
   }
 
+  /** What find() last found, without asking. */
+  inForce(domain: string): StsPolicy | null {
+    return policyOf(this.#inForce(domain));
+  }
+
   get size(): number {
     return this.#kept.size;
   }
@@ -99,11 +106,12 @@ export class StsPolicies {
   }
 
   async #fetchNow(domain: string, id: string): Promise<void> {
-    const { clock, log, fetch, store } = this.#parts;
+    const { clock, log, fetch, store, onFault } = this.#parts;
     const fetched = await fetch(domain);
-    if (typeof fetched === 'string') {
+    if ('fault' in fetched) {
+      onFault?.(domain, fetched);
       this.#failed.set(domain, clock.monotonicMs() + RETRY_MS);
-      log.warn({ domain }, `MTA-STS policy not fetched: ${fetched}`);
+      log.warn({ domain }, `MTA-STS policy not fetched: ${fetched.text}`);
       return;
     }
     const fetchedAtMs = clock.wallMs();

@@ -76,15 +76,20 @@ export interface Part {
   readonly content: Uint8Array;
   /** Whether octets above 127 may go as they are. */
   readonly eightBit: boolean;
+  /** Not text: base64 whatever it holds. */
+  readonly binary?: boolean;
+  /** Content-Disposition; default none. */
+  readonly disposition?: string;
 }
 
 /** One body part: its header, and its content in the plainest encoding that is allowed. */
-export function part({ type, description, content, eightBit }: Part): Buffer[] {
+export function part({ type, description, content, ...how }: Part): Buffer[] {
   const text = Buffer.from(content.buffer, content.byteOffset, content.length);
-  const encoding = encodingOf(text, eightBit);
+  const encoding = how.binary === true ? 'base64' : encodingOf(text, how.eightBit);
   const header = [
     field('Content-Description', description),
     field('Content-Type', type),
+    ...(how.disposition === undefined ? [] : [field('Content-Disposition', how.disposition)]),
     field('Content-Transfer-Encoding', encoding),
     '\r\n',
   ].join('');

@@ -142,6 +142,11 @@ export class Connection<T extends Transaction> {
     return this.#session.phase !== 'connect' && !this.#session.closed;
   }
 
+  /** Ours, numeric; '' before the host has taken the call. */
+  get localAddress(): string {
+    return this.#transport.localAddress;
+  }
+
   /** Transactions begun on this connection. */
   get messages(): number {
     return this.#session.transactions;
@@ -192,8 +197,9 @@ export class Connection<T extends Transaction> {
   #onSecured(verdict: TlsVerdict): void {
     this.tls = verdict;
     if (mustVerify(this.target.tls) && !verdict.verified) {
-      const detail = `certificate of ${this.target.host}: ${verdict.fault ?? 'unverified'}`;
-      this.#lose({ kind: 'tls', fault: 'untrusted', detail });
+      const code = verdict.fault ?? 'unverified';
+      const detail = `certificate of ${this.target.host}: ${code}`;
+      this.#lose({ kind: 'tls', fault: 'untrusted', detail, code });
       return;
     }
     this.#session.onSecured(verdict.verified);
@@ -378,6 +384,7 @@ const handshakeFault = (code: string | null, detail: string): CloseCause => ({
   kind: 'tls',
   fault: 'handshake',
   detail: code === null ? 'closed during the handshake' : `${code}: ${firstLine(detail)}`,
+  ...(code === null ? {} : { code }),
 });
 
 const firstLine = (text: string): string => text.split('\n')[0]!.slice(0, DETAIL_CHARACTERS_MAX);

@@ -95,7 +95,13 @@ export type CloseCause =
       readonly phase: 'greeting' | 'ehlo' | 'starttls';
       readonly reply: Reply;
     }
-  | { readonly kind: 'tls'; readonly fault: TlsFault; readonly detail: string }
+  | {
+      readonly kind: 'tls';
+      readonly fault: TlsFault;
+      readonly detail: string;
+      /** Of the TLS library or ours, where there is one: "CERT_HAS_EXPIRED". */
+      readonly code?: string;
+    }
   /** The peer closed, with FIN (code null) or not (ECONNRESET, …); phase null: nothing was awaited. */
   | { readonly kind: 'closed'; readonly phase: WaitPhase | null; readonly code: string | null }
   /** 421 (RFC 5321 §3.8) once the session was open; phase null: nothing was awaited. */

@@ -62,12 +62,15 @@ export class Transport {
   #blocked = false;
   #destroyed = false;
   #fault: Error | null = null;
+  /** Our end, numeric; '' before the host has taken the call. */
+  localAddress = '';
 
   constructor(address: string, port: number, events: TransportEvents) {
     this.#events = events;
     // Without TCP_NODELAY lockstep BDAT ran at 22 messages a second.
     this.#socket = connectTcp({ host: address, port, noDelay: true });
     this.#socket.once('connect', () => {
+      this.localAddress = this.#socket.localAddress ?? '';
       if (!this.#destroyed) events.onConnected();
     });
     this.#listen(this.#socket);

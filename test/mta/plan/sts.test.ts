@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Lookup } from '../../../mta/plan/dns-answer.ts';
 import { StsPolicies } from '../../../mta/plan/sts.ts';
-import { createStsClient, type StsFetch } from '../../../mta/plan/sts-fetch.ts';
+import { createStsClient, type StsFault, type StsFetch } from '../../../mta/plan/sts-fetch.ts';
 import type { StsPolicy } from '../../../mta/plan/sts-policy.ts';
 import { StsFile } from '../../../mta/plan/sts-store.ts';
 import { silentLog } from '../../../runtime/log.ts';
@@ -17,13 +17,14 @@ import { answer, TableDns, trouble } from './table-dns.ts';
 const DAY_MS = 86_400_000;
 const ENFORCE: StsPolicy = { mode: 'enforce', mx: ['mx.example.com'], maxAgeSeconds: 604_800 };
 const TXT = '_mta-sts.example.com';
+const GONE: StsFault = { fault: 'fetch', text: 'gone' };
 const announce = (id: string) => answer([[`v=STSv1; id=${id};`]]);
 
 describe('policies', () => {
   let clock: ManualClock;
   let dns: TableDns;
   let folder: Folder;
-  let served: StsPolicy | string;
+  let served: StsPolicy | StsFault;
   let fetched: number;
   const fetch: StsFetch = async () => {
     fetched += 1;
@@ -45,7 +46,7 @@ describe('policies', () => {
 
   test('a timetable', async () => {
     const policies = await open();
-    const serve = (policy: StsPolicy | string, lookup: Lookup<readonly string[]>): void => {
+    const serve = (policy: StsPolicy | StsFault, lookup: Lookup<readonly string[]>): void => {
       served = policy;
       dns.setTxt(TXT, lookup);
     };
@@ -54,7 +55,7 @@ describe('policies', () => {
       ['known: not fetched', () => undefined, ENFORCE, 1],
       ['DNS in trouble: holds', () => serve(ENFORCE, trouble()), ENFORCE, 1],
       ['not announced: holds', () => serve(ENFORCE, answer([['v=spf1 -all']])), ENFORCE, 1],
-      ['changed but not to be had: holds', () => serve('gone', announce('2')), ENFORCE, 2],
+      ['changed but not to be had: holds', () => serve(GONE, announce('2')), ENFORCE, 2],
       ['and is not asked for at once again', () => undefined, ENFORCE, 2],
       ['but after five minutes', () => clock.advance(300_000), ENFORCE, 3],
       ['until its time is up', () => clock.advance(7 * DAY_MS), null, 4],
@@ -84,7 +85,7 @@ describe('policies', () => {
     await before.find('example.com');
     await before.close();
     dns.outage = trouble();
-    served = 'silenced';
+    served = GONE;
     expect(await (await open()).find('example.com')).toEqual(ENFORCE);
   });
 
@@ -151,14 +152,23 @@ describe('fetching, from a real HTTPS host', () => {
       status: 301,
       headers: { ...plain, location: '/else' },
       body: '',
+      fault: 'fetch',
       says: /^HTTP status 301$/,
     },
-    { what: 'no such file', status: 404, headers: plain, body: GOOD, says: /^HTTP status 404$/ },
+    {
+      what: 'no such file',
+      status: 404,
+      headers: plain,
+      body: GOOD,
+      fault: 'fetch',
+      says: /^HTTP status 404$/,
+    },
     {
       what: 'HTML',
       status: 200,
       headers: { 'content-type': 'text/html' },
       body: GOOD,
+      fault: 'invalid',
       says: /media type/,
     },
     {
@@ -166,20 +176,36 @@ describe('fetching, from a real HTTPS host', () => {
       status: 200,
       headers: plain,
       body: GOOD + ' '.repeat(70_000),
+      fault: 'invalid',
       says: /larger than 65536/,
     },
-    { what: 'nonsense', status: 200, headers: plain, body: 'hello', says: /no "key: value"/ },
-  ])('$what is no policy', async ({ status, headers, body, says }) => {
+    {
+      what: 'nonsense',
+      status: 200,
+      headers: plain,
+      body: 'hello',
+      fault: 'invalid',
+      says: /no "key: value"/,
+    },
+  ])('$what is no policy', async ({ status, headers, body, fault, says }) => {
     reply = { status, headers, body };
-    expect(await fetchFrom('example.com', [authority.cert])).toMatch(says);
+    const fetched = await fetchFrom('example.com', [authority.cert]);
+    expect(fetched).toEqual({ fault, text: expect.stringMatching(says) });
   });
 
   test('nor is what comes from a host without the right certificate, or without an address', async () => {
     reply = { status: 200, headers: plain, body: GOOD };
-    expect(await fetchFrom('example.com', [])).toMatch(/UNABLE_TO|SELF_SIGNED|unable to/);
-    expect(await fetchFrom('example.net', [authority.cert])).toMatch(
-      /ERR_TLS_CERT_ALTNAME_INVALID/,
-    );
-    expect(await fetchFrom('example.org', [authority.cert])).toMatch(/ENOTFOUND/);
+    expect(await fetchFrom('example.com', [])).toEqual({
+      fault: 'webpki',
+      text: expect.stringMatching(/UNABLE_TO|SELF_SIGNED|unable to/),
+    });
+    expect(await fetchFrom('example.net', [authority.cert])).toEqual({
+      fault: 'webpki',
+      text: expect.stringMatching(/ERR_TLS_CERT_ALTNAME_INVALID/),
+    });
+    expect(await fetchFrom('example.org', [authority.cert])).toEqual({
+      fault: 'fetch',
+      text: expect.stringMatching(/ENOTFOUND/),
+    });
   });
 });
