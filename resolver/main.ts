@@ -10,7 +10,7 @@ import { CacheStore } from './cache/store.ts';
 import type { ResolverConfig } from './config.ts';
 import { Counters } from './counters.ts';
 import { Events } from './events.ts';
-import { describeEntry, domainKey, explainDomain } from './explain.ts';
+import { describeEntry, describeUpstream, domainKey, explainDomain } from './explain.ts';
 import { closeGeneration, type Generation, openGeneration } from './generation.ts';
 import { Listeners } from './listen/listeners.ts';
 import { LocalNames } from './local-names.ts';
@@ -144,6 +144,7 @@ export async function startResolver(
     metrics: registry,
     ready: () =>
       whyNotReady(generation.forwarder.groups[0]!.routes.map(({ upstream }) => upstream)),
+    upstreams: () => generation.forwarder.upstreams.map(describeUpstream),
     explain: (domain) => explainDomain(domain, { ...sources(), nowMs: clock.monotonicMs() }),
     cacheDump: (limit) =>
       [...cache.dump(limit)].map(([key, entry]) => describeEntry(key, entry, clock.monotonicMs())),

@@ -32,6 +32,7 @@ export interface RunningResolver {
   readonly metrics: Registry;
   /** @returns null when queries can be answered, else why not, in one sentence */
   ready(): string | null;
+  upstreams(): readonly UpstreamState[];
   /** What is known of a mail domain and why; reads only, asks nothing upstream. */
   explain(domain: string): Explanation;
   /** The most recently stored first. @param limit 1 or more */

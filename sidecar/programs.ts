@@ -65,6 +65,10 @@ async function loadResolver(): Promise<Run> {
       hostnames: [hostname()],
       allow: config.resolver.allow,
       startedAtMs: Date.now(),
+      clock: systemClock(),
+      token: config.admin.token,
+      hostname: hostname(),
+      mtaAdmin: formatEndpoint(reachable(config.mta.http)),
       supervision,
     });
     const isShared = sockets.left.length > 0;
@@ -105,6 +109,9 @@ async function loadMta(): Promise<Run> {
       hostnames: [hostname(), config.mta.hostname],
       allow: config.mta.allow,
       startedAtMs: Date.now(),
+      clock: systemClock(),
+      token: config.admin.token,
+      hostname: config.mta.hostname === '' ? hostname() : config.mta.hostname,
       resolverAdmin: formatEndpoint(reachable(config.resolver.admin)),
       supervision,
     });

@@ -11,10 +11,12 @@ export class Figures {
     this.#metrics = metrics;
   }
 
-  static async of(registry: Registry): Promise<Figures> {
+  /** @param names of those that are needed: only they are read */
+  static async of(registry: Registry, names: readonly string[]): Promise<Figures> {
     const metrics = new Map<string, readonly Sample[]>();
-    for (const { name, values } of await registry.getMetricsAsJSON()) {
-      metrics.set(name, values as readonly Sample[]);
+    for (const name of names) {
+      const metric = await registry.getSingleMetric(name)?.get();
+      if (metric !== undefined) metrics.set(name, metric.values as readonly Sample[]);
     }
     return new Figures(metrics);
   }

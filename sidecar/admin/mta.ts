@@ -1,18 +1,19 @@
 /** HTTP of the mta: probes, metrics, injection, what waits and why in JSON, and the dashboard. */
-import { readFileSync } from 'node:fs';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { RunningMta, WaitingRecipient } from '../../mta/running.ts';
+import { addMtaDashboard } from '../dashboard/of-mta.ts';
 import { VERSION } from '../version.ts';
 import { idSchema, mailDomainSchema } from './mta-values.ts';
-import type { AdminContext, ResolverStatus } from './resolver.ts';
+import type { AdminContext } from './resolver.ts';
 import { AdminError, createAdminServer, guarded, validated } from './server.ts';
+import { addSiteRoute } from './site.ts';
+import { requireToken } from './token.ts';
 import { addUpgradeRoutes } from './upgrade.ts';
 import { addVerbRoutes } from './verbs.ts';
 
 const QUEUE_LIMIT_MAX = 1000;
 const QUEUE_LIMIT_DEFAULT = 100;
-const RESOLVER_TIMEOUT_MS = 1_000;
 
 const whySchema = z.strictObject({ id: idSchema });
 
@@ -37,11 +38,12 @@ export function createMtaAdmin(mta: RunningMta, context: MtaAdminContext): Fasti
   });
   server.register(mta.injection);
   guarded(server, context.allow, (scope) => {
+    requireToken(scope, context.token);
     addMailRoutes(scope, mta);
     addVerbRoutes(scope, mta);
     addUpgradeRoutes(scope, context.supervision);
-    scope.get('/v1/resolver', () => askResolver(context.resolverAdmin));
-    addDashboard(scope);
+    addSiteRoute(scope, mta);
+    addMtaDashboard(scope, mta, context);
   });
   return server;
 }
@@ -92,34 +94,4 @@ export interface QueuePage {
   readonly recipients: readonly WaitingRecipient[];
   /** Pass it as `after` for the next page; null when this is the last. */
   readonly next: string | null;
-}
-
-/** The resolver's figures for the dashboard, which a browser may fetch only from its own origin. */
-async function askResolver(
-  address: string,
-): Promise<{ readonly status: ResolverStatus | null; readonly reason: string | null }> {
-  try {
-    const response = await fetch(`http://${address}/v1/status`, {
-      signal: AbortSignal.timeout(RESOLVER_TIMEOUT_MS),
-      redirect: 'error',
-    });
-    if (!response.ok) return { status: null, reason: `${address} answered ${response.status}` };
-    return { status: (await response.json()) as ResolverStatus, reason: null };
-  } catch {
-    return { status: null, reason: `no resolver answers at ${address}` };
-  }
-}
-
-const PAGES = {
-  '/': { file: 'index.html', type: 'text/html; charset=utf-8' },
-  '/dashboard.js': { file: 'dashboard.js', type: 'text/javascript; charset=utf-8' },
-  '/dashboard.css': { file: 'dashboard.css', type: 'text/css; charset=utf-8' },
-} as const;
-
-/** The files are read once, here: no request names a file. */
-function addDashboard(scope: FastifyInstance): void {
-  for (const [path, { file, type }] of Object.entries(PAGES)) {
-    const content = readFileSync(new URL(`../dashboard/${file}`, import.meta.url));
-    scope.get(path, (_request, reply) => reply.type(type).send(content));
-  }
 }

@@ -2,13 +2,16 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { RunningResolver } from '../../resolver/running.ts';
+import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { formatEndpoint, type Network } from '../../runtime/settings.ts';
+import { addResolverDashboard } from '../dashboard/of-resolver.ts';
 import { startFailure } from '../start-failure.ts';
 import { VERSION } from '../version.ts';
 import { streamEvents } from './event-stream.ts';
 import { Figures } from './figures.ts';
 import { AdminError, createAdminServer, guarded, validated } from './server.ts';
+import { requireToken } from './token.ts';
 import { addUpgradeRoutes, type Supervision } from './upgrade.ts';
 
 const DUMP_LIMIT_MAX = 10_000;
@@ -62,6 +65,11 @@ export interface AdminContext {
   readonly hostnames: readonly string[];
   readonly allow: readonly Network[];
   readonly startedAtMs: number;
+  readonly clock: Clock;
+  /** What changes ask for; '' is nothing. */
+  readonly token: string;
+  /** Of this machine, or of the mta: the page's title. */
+  readonly hostname: string;
   /** Who can replace the program; null when nobody does. */
   readonly supervision: Supervision | null;
 }
@@ -69,6 +77,8 @@ export interface AdminContext {
 export interface ResolverAdminContext extends AdminContext {
   /** Reads the configuration again. @returns keys that changed */
   readonly reload: () => Promise<readonly string[]>;
+  /** "ADDRESS:PORT" of the mta's HTTP, for the dashboard. */
+  readonly mtaAdmin: string;
 }
 
 export function createResolverAdmin(
@@ -81,6 +91,8 @@ export function createResolverAdmin(
     ready: () => resolver.ready(),
   });
   guarded(server, context.allow, (scope) => {
+    requireToken(scope, context.token);
+    addResolverDashboard(scope, resolver, context);
     addUpgradeRoutes(scope, context.supervision);
     scope.get('/v1/status', () => resolverStatus(resolver, context));
     scope.get('/v1/explain/:domain', async ({ params }) => {
@@ -116,11 +128,18 @@ async function reloaded({ reload }: ResolverAdminContext): Promise<readonly stri
 
 export type ResolverStatus = Awaited<ReturnType<typeof resolverStatus>>;
 
+const STATUS_METRICS = [
+  'postilion_dns_queries_total',
+  'postilion_dns_answers_total',
+  'postilion_dns_upstream_packets_total',
+  'postilion_dns_cache_bytes',
+] as const;
+
 async function resolverStatus(
   resolver: RunningResolver,
   { startedAtMs, supervision }: ResolverAdminContext,
 ) {
-  const figures = await Figures.of(resolver.metrics);
+  const figures = await Figures.of(resolver.metrics, STATUS_METRICS);
   return {
     program: 'resolver' as const,
     version: VERSION,

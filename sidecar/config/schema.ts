@@ -27,9 +27,29 @@ const upgradeSchema = z
   })
   .prefault({});
 
+/** As short as may be of what cannot be guessed. */
+const TOKEN_CHARACTERS_MIN = 16;
+
+const adminSchema = z
+  .strictObject({
+    token: z
+      .string()
+      .regex(/^[!-~]*$/, 'holds a space or what is not ASCII')
+      .refine(
+        (token) => token === '' || token.length >= TOKEN_CHARACTERS_MIN,
+        `too short; take ${TOKEN_CHARACTERS_MIN} characters or more, such as those of "openssl rand -hex 16"`,
+      )
+      .default('')
+      .describe(
+        'What every request that changes something must bring, as "Authorization: Bearer …"; commands read it from here. Without one the dashboard only shows.',
+      ),
+  })
+  .prefault({});
+
 export const configSchema = z.strictObject({
   resolver: resolverSchema,
   mta: mtaSchema,
+  admin: adminSchema,
   log: logSchema,
   upgrade: upgradeSchema,
 });

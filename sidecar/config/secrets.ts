@@ -2,7 +2,11 @@
 import type { KeyPath } from './lines.ts';
 
 /** Settings all of whose values are secret, but for those in PLAIN. */
-const SECRETS: ReadonlySet<string> = new Set(['mta.users', 'resolver.cookie_secrets']);
+const SECRETS: ReadonlySet<string> = new Set([
+  'mta.users',
+  'resolver.cookie_secrets',
+  'admin.token',
+]);
 /** Keys that are secret wherever they stand, as in webhooks. */
 const SECRET_KEYS: ReadonlySet<string | number> = new Set(['secret', 'password']);
 /** Keys of a secret setting's tables that tell nothing. */

@@ -76,10 +76,9 @@ test('is ready soon, tells where, and SIGTERM ends it with nothing left', async 
   for (const address of Object.values(addresses)) expect(running.output()).toContain(address);
   const page = await fetch(`http://${addresses.http}/`);
   expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
-  const { status } = (await (await fetch(`http://${addresses.http}/v1/resolver`)).json()) as {
-    status: { listen: string[] };
-  };
-  expect(status.listen).toEqual([addresses.dns]);
+  const frame = await fetch(`http://${addresses.http}/v1/dashboard/frame`);
+  const { state } = (await frame.json()) as { state: { dns: { listen: string[] } } };
+  expect(state.dns.listen).toEqual([addresses.dns]);
 
   const children = childrenOf(running.pid);
   expect(children).toHaveLength(2);

@@ -1,5 +1,4 @@
-/** The mta's HTTP: queue, reasons, dashboard. */
-import { readFileSync } from 'node:fs';
+/** The mta's HTTP: queue and reasons. */
 import { expect, test } from 'vitest';
 import { formatMessageId } from '../../../mta/envelope.ts';
 import { createMtaAdmin } from '../../../sidecar/admin/mta.ts';
@@ -69,33 +68,6 @@ test('delivery is suspended and resumed', async () => {
 test('a full page names the next', async () => {
   const page = (await server().inject({ url: '/v1/queue?limit=1' })).json();
   expect(page.next).toBe(WAITING.id);
-});
-
-test('a resolver that is away is said to be, not an error', async () => {
-  const response = await server().inject({ url: '/v1/resolver' });
-  expect(response.json()).toEqual({ status: null, reason: 'no resolver answers at 127.0.0.1:1' });
-});
-
-test.each([
-  ['/', 'text/html; charset=utf-8'],
-  ['/dashboard.js', 'text/javascript; charset=utf-8'],
-  ['/dashboard.css', 'text/css; charset=utf-8'],
-])('%s is %s under a policy that runs nothing else', async (url, type) => {
-  const response = await server().inject({ url });
-  expect([response.statusCode, response.headers['content-type']]).toEqual([200, type]);
-  expect(response.headers['content-security-policy']).toContain("script-src 'self';");
-});
-
-test('the page has no inline script or style, and makes no markup of text', () => {
-  const read = (name: string) =>
-    readFileSync(new URL(`../../../sidecar/dashboard/${name}`, import.meta.url), 'utf8');
-  const html = read('index.html');
-  expect(html.match(/<script(?![^>]*\bsrc=)|\son[a-z]+=|\sstyle=|javascript:|https?:/g)).toBe(null);
-  expect(
-    read('dashboard.js').match(
-      /innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|https?:/g,
-    ),
-  ).toBe(null);
 });
 
 test('injection stands beside it, for clients of its own choice', async () => {

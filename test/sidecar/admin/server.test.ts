@@ -53,7 +53,8 @@ test.each([
   ['DELETE', '/v1/status', 405, 'GET'],
   ['POST', '/v1/explain/example.net', 405, 'GET'],
   ['GET', '/nowhere', 404, undefined],
-  ['PROPFIND', '/', 404, undefined],
+  ['PROPFIND', '/', 405, 'GET'],
+  ['PROPFIND', '/nowhere', 404, undefined],
 ] as const)('%s %s answers %i', async (method, url, status, allow) => {
   const response = await resolverAdmin().inject({ method: method as 'GET', url });
   expect([response.statusCode, response.headers.allow]).toEqual([status, allow]);
@@ -122,7 +123,11 @@ describe('over a socket', () => {
 
   test.each([
     '/../package.json',
-    '/dashboard.js/../../cli.ts',
+    '/dashboard/app.js/../../cli.ts',
+    '/dashboard/../package.json',
+    '/dashboard/preact.mjs',
+    '/dashboard/%2e%2e/hub.ts',
+    '/node_modules/preact/package.json',
     '/%2e%2e/%2e%2e/etc/passwd',
     '/..%2f..%2fetc%2fpasswd',
     '//etc/passwd',

@@ -37,7 +37,7 @@ const REFUSED: readonly (readonly [source: string, errors: readonly string[]])[]
   ['[resolvr]', ['F:1: resolvr: unknown key; did you mean "resolver"?']],
   [
     '[frobnicate]\na = 1',
-    ['F:1: frobnicate: unknown key; known here are "resolver", "mta", "log"'],
+    ['F:1: frobnicate: unknown key; known here are "resolver", "mta", "admin", "log", "upgrade"'],
   ],
   ['[mta]\nport = 25', ['F:2: mta.port: unknown key here; "port" belongs under [mta.delivery]']],
   [

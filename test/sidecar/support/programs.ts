@@ -13,6 +13,7 @@ import { silentLog } from '../../../runtime/log.ts';
 import { parseNetwork } from '../../../runtime/settings.ts';
 import type { MtaAdminContext } from '../../../sidecar/admin/mta.ts';
 import type { ResolverAdminContext } from '../../../sidecar/admin/resolver.ts';
+import { ManualClock } from '../../support/clock.ts';
 
 export const SCRIPT = '<script>alert(1)</script>';
 
@@ -70,6 +71,10 @@ export const CONTEXT: MtaAdminContext & ResolverAdminContext = {
   startedAtMs: 1_700_000_000_000,
   supervision: null,
   resolverAdmin: '127.0.0.1:1',
+  mtaAdmin: '127.0.0.1:1',
+  clock: new ManualClock(),
+  token: '',
+  hostname: 'mta.example.net',
 };
 
 export interface FakeResolver extends RunningResolver {
@@ -109,6 +114,7 @@ export function fakeResolver(): FakeResolver {
     ready() {
       return this.unready;
     },
+    upstreams: () => [],
     explain: (domain) => ({
       domain,
       cached: [],

@@ -1,0 +1,31 @@
+/** The dashboard as the mta serves it. */
+import type { FastifyInstance } from 'fastify';
+import type { RunningMta } from '../../mta/running.ts';
+import type { MtaAdminContext } from '../admin/mta.ts';
+import { mailPart } from './parts.ts';
+import { addDashboard } from './routes.ts';
+import { Sampler } from './sampler.ts';
+import { type MailSample, readMail } from './samples.ts';
+
+export function addMtaDashboard(
+  scope: FastifyInstance,
+  mta: RunningMta,
+  context: MtaAdminContext,
+): void {
+  const { clock, log, token, hostname, supervision, resolverAdmin } = context;
+  const sampler = new Sampler<MailSample>({
+    clock,
+    log,
+    read: (atMs) => readMail(mta.metrics, atMs),
+  });
+  scope.addHook('preClose', async () => sampler.stop());
+  addDashboard(scope, {
+    self: 'mta',
+    own: { state: () => mailPart(mta, sampler), past: () => sampler.history },
+    otherAddress: resolverAdmin,
+    actions: token !== '',
+    clock,
+    hostname,
+    together: supervision !== null,
+  });
+}
