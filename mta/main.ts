@@ -1,5 +1,6 @@
 /** Puts the mta together and brings it up: spool, router, delivery, then the doors. */
 import { readFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
 import { networkInterfaces, hostname as systemHostname } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
@@ -187,6 +188,9 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
         connectionsOpen: () => delivery.connections,
         sites: () => delivery.sites(),
         heldDomains: () => delivery.heldCount,
+        oldestSeconds: () => oldestSeconds(spool, clock.wallMs()),
+        spoolFreeBytes: () => freeBytes(config.spool),
+        eventsBehindBytes: () => outlets.behindOctets,
       }),
       injection: (fastify) => injectionApi(fastify, intake),
       ready: () => spool.trouble()?.text ?? (intake.draining ? 'draining: no mail is taken' : null),
@@ -492,6 +496,24 @@ async function counts(spool: Spool): Promise<typeof UNKNOWN> {
     throw error;
   }
 }
+
+/** @returns 0 with nothing queued, or while the spool cannot be read */
+async function oldestSeconds(spool: Spool, nowMs: number): Promise<number> {
+  try {
+    const [oldest] = await spool.list({ domain: null, after: null, limit: 1 });
+    return oldest === undefined ? 0 : Math.max(0, (nowMs - oldest.receivedAtMs) / 1000);
+  } catch (error) {
+    if (error instanceof SpoolUnavailable) return 0;
+    throw error;
+  }
+}
+
+/** What a user without privilege may still fill. */
+const freeBytes = (folder: string): Promise<number> =>
+  statfs(folder).then(
+    ({ bavail, bsize }) => bavail * bsize,
+    () => Number.NaN,
+  );
 
 /** What an operator must read now. */
 function troubles(spool: Spool, delivery: Delivery, signer: Signer): string[] {

@@ -43,6 +43,12 @@ export interface MetricSources {
   connectionsOpen(): number;
   sites(): readonly SiteStatus[];
   heldDomains(): number;
+  /** Of the oldest message in the spool; 0 without one. */
+  oldestSeconds(): Promise<number>;
+  /** Left on the disk of the spool; NaN when that cannot be told. */
+  spoolFreeBytes(): Promise<number>;
+  /** Of events that wait for the webhook that is furthest behind. */
+  eventsBehindBytes(): number;
 }
 
 const OUTCOMES = ['received', 'delivered', 'deferred', 'bounced', 'expired'] as const;
@@ -124,6 +130,18 @@ export function mtaMetrics(sources: MetricSources): Registry {
     set({ state: 'leased' }, leased);
     set({ state: 'quarantined' }, quarantined);
   });
+  gauge('queue_oldest_seconds', 'Age of the oldest message in the spool.', [], async (set) => {
+    set({}, await sources.oldestSeconds());
+  });
+  gauge('spool_free_bytes', 'Left on the disk of the spool.', [], async (set) => {
+    set({}, await sources.spoolFreeBytes());
+  });
+  gauge(
+    'events_behind_bytes',
+    'Events that wait for the webhook that is furthest behind.',
+    [],
+    (set) => set({}, sources.eventsBehindBytes()),
+  );
   return registry;
 
   type Labels = Partial<Record<string, string>>;

@@ -1,9 +1,9 @@
-/** Alerts and dashboard name metrics that exist, with labels that they have; promtool agrees where it is installed. */
+/** Alerts and dashboard name metrics that exist, with labels that they have; promtool runs the alerts. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { hasProgram } from '../support/peers.ts';
+import { requirePeer } from '../support/peers.ts';
 
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const read = (path: string): string => readFileSync(at(path), 'utf8');
@@ -56,11 +56,25 @@ test('panels of the dashboard have ids and places of their own', () => {
   expect(distinct(panels.map(({ gridPos }) => gridPos))).toBe(panels.length);
 });
 
-// Debian has promtool only together with the server, 96 MB: too much to ask for everywhere.
-test.skipIf(!hasProgram('promtool'))('promtool accepts the rules', () => {
-  const { status, stdout, stderr } = spawnSync('promtool', ['check', 'rules', at(RULES)], {
-    encoding: 'utf8',
+requirePeer('promtool')('promtool', () => {
+  const promtool = (...args: readonly string[]) =>
+    spawnSync('promtool', args, { encoding: 'utf8', cwd: at('deploy/prometheus') });
+
+  test('accepts configuration and rules', () => {
+    const { status, stdout, stderr } = promtool('check', 'config', 'prometheus.yml');
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toContain('1 rule files found');
   });
-  expect([status, stderr]).toEqual([0, '']);
-  expect(stdout).toContain('SUCCESS');
+
+  test('every alert fires where it should and is quiet where it should be', () => {
+    const { status, stdout, stderr } = promtool('test', 'rules', 'rules.test.yml');
+    expect([status, stderr, stdout.includes('SUCCESS')]).toEqual([0, '', true]);
+    const tried = read('deploy/prometheus/rules.test.yml');
+    const alerts = [...read(RULES).matchAll(/- alert: (\w+)/g)].map(([, name]) => name!);
+    expect(alerts.length).toBeGreaterThan(10);
+    for (const alert of alerts) {
+      expect(tried).toContain(`name: ${alert} fires`);
+      expect(tried).toContain(`name: ${alert} is quiet`);
+    }
+  }, 120_000);
 });
