@@ -4,6 +4,7 @@ import { statfs } from 'node:fs/promises';
 import { networkInterfaces, hostname as systemHostname } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
+import type { HandedSockets } from '../runtime/handed-sockets.ts';
 import type { Endpoint } from '../runtime/settings.ts';
 import type { MtaConfig } from './config.ts';
 import { Suspensions } from './delivery/suspensions.ts';
@@ -41,6 +42,7 @@ import {
   type QueueRequest,
   type RunningMta,
   STATUS_SITES_MAX,
+  type StopBounds,
   type WaitingRecipient,
 } from './running.ts';
 import { Signer } from './sign/signer.ts';
@@ -48,7 +50,7 @@ import { type ConnectionCounters, newCounters, openConnection } from './smtp/con
 import { HostMemory } from './smtp/manners.ts';
 import { createClientContext, TicketCache } from './smtp/tickets.ts';
 import type { QueuedRecipient, Spool } from './spool/spool.ts';
-import { openSqliteSpool } from './spool/sqlite-engine.ts';
+import { prepareSqliteSpool } from './spool/sqlite-engine.ts';
 import { createTlsReporting, type TlsReporting } from './tls-reports.ts';
 
 /** In the spool's folder. */
@@ -58,20 +60,59 @@ const LEDGER_FILE = 'ledger.sqlite';
 /** How often intake learns how much waits; between, it adds what it takes. */
 const PRESSURE_MS = 1_000;
 
+/** Has what it needs but for spool and addresses, which another process may still have. */
+export interface PreparedMta {
+  /** @throws the system's error when an address cannot be bound */
+  start(sockets?: HandedSockets): Promise<RunningMta>;
+  /** In place of start(). */
+  abandon(): Promise<void>;
+}
+
 /** @throws the system's error when an address cannot be bound or a TLS file cannot be read */
 export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<RunningMta> {
+  return (await prepareMta(settings, deps)).start(deps.sockets);
+}
+
+/** @throws the system's error when a TLS file cannot be read, and what is wrong with keys that sign */
+export async function prepareMta(settings: MtaConfig, deps: MtaDeps): Promise<PreparedMta> {
   const hostname = settings.hostname === '' ? systemHostname() : settings.hostname;
   const config = { ...settings, hostname };
   const intakeContext = intakeTls(config);
-  const { clock, log, random } = deps;
-  const spool = await openSqliteSpool({
+  const { clock, log } = deps;
+  const signer = await Signer.open(config, { clock, log });
+  const spool = prepareSqliteSpool({
     folder: config.spool,
     reserveBytes: config.spool_reserve,
     clock,
     log,
     onLost: deps.onFatal,
   });
-  const signer = await openSigner();
+  return {
+    start: async (sockets) => {
+      const parts = { config, intakeContext, signer, spool: await spool.open() };
+      return startPrepared(parts, sockets === undefined ? deps : { ...deps, sockets });
+    },
+    async abandon() {
+      await signer.close();
+      await spool.abandon();
+    },
+  };
+}
+
+interface Prepared {
+  /** With a hostname. */
+  readonly config: MtaConfig;
+  readonly intakeContext: SecureContext | null;
+  readonly signer: Signer;
+  readonly spool: Spool;
+}
+
+async function startPrepared(
+  { config, intakeContext, signer, spool }: Prepared,
+  deps: MtaDeps,
+): Promise<RunningMta> {
+  const { hostname } = config;
+  const { clock, log, random } = deps;
   const dns = new DnsClient({ server: config.dns, clock, random });
   const sts = config.delivery.mta_sts
     ? await openSts(config, {
@@ -155,15 +196,6 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     }
   }
 
-  async function openSigner(): Promise<Signer> {
-    try {
-      return await Signer.open(config, { clock, log });
-    } catch (error) {
-      await spool.close();
-      throw error;
-    }
-  }
-
   async function open(): Promise<RunningMta> {
     const startedAtMs = clock.wallMs();
     const endpoints = await door.listen(config.smtp, deps.sockets);
@@ -227,7 +259,8 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
         intake.draining = true;
       },
       finishDelivery: () => delivery.stop(config.drain),
-      stop: (withinMs = config.drain) => (stopped ??= stop(withinMs)),
+      stop: (bounds = { transactionsMs: config.drain, lastOrdersMs: 0 }) =>
+        (stopped ??= stop(bounds)),
     };
   }
 
@@ -315,9 +348,9 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
     };
   }
 
-  async function stop(withinMs: number): Promise<void> {
+  async function stop({ transactionsMs, lastOrdersMs }: StopBounds): Promise<void> {
     maps.stop();
-    await Promise.all([door.stop(withinMs), delivery.stop(withinMs)]);
+    await Promise.all([door.stop(transactionsMs, lastOrdersMs), delivery.stop(transactionsMs)]);
     await tlsReporting?.close();
     await ledger?.close();
     dns.close();

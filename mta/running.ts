@@ -219,6 +219,13 @@ export interface ShownMessage {
   readonly header: string | null;
 }
 
+export interface StopBounds {
+  /** For transactions under way. */
+  readonly transactionsMs: number;
+  /** So long a client that has sent nothing yet may begin its first message. */
+  readonly lastOrdersMs: number;
+}
+
 export const STATUS_SITES_MAX = 50;
 
 export interface QueueRequest {
@@ -284,7 +291,7 @@ export interface RunningMta {
   /**
    * Takes no more mail, finishes transactions under way, closes the spool. Idempotent.
    *
-   * @param withinMs given to transactions; default: `drain`
+   * @param bounds default: transactions get `drain`, and none begins
    */
-  stop(withinMs?: number): Promise<void>;
+  stop(bounds?: StopBounds): Promise<void>;
 }

@@ -9,7 +9,7 @@ import { loadConfig, parseChecked } from './config/load.ts';
 import { EXIT } from './exit.ts';
 import { createLog } from './log.ts';
 import { planOf } from './plan.ts';
-import { loadProgram, type RunningProgram } from './programs.ts';
+import { type PreparedProgram, prepareProgram, type RunningProgram } from './programs.ts';
 import {
   type Order,
   orderSchema,
@@ -81,12 +81,18 @@ async function prepare(program: ProgramName, order: Start): Promise<() => Promis
   const config = parseChecked(raw);
   const load = () => (request === undefined ? config : loadConfig(request).config);
   const log = createLog(program, config.log.level);
-  const run = await loadProgram(program);
   const supervision = {
     status: () => upgradeStatus,
     upgrade: () => tell({ kind: 'upgrade' }),
   };
-  return async () => run(config, { log, load, sockets: await duplicates(sockets), supervision });
+  const context = { log, load, supervision };
+  let prepared: PreparedProgram | null = await prepareProgram(program, config, context);
+  return async () => {
+    // What was prepared serves one spell of work.
+    const ours = prepared ?? (await prepareProgram(program, config, context));
+    prepared = null;
+    return ours.start(await duplicates(sockets));
+  };
 }
 
 async function go(): Promise<void> {

@@ -17,6 +17,8 @@ import { startFailure } from './start-failure.ts';
 const REQUESTS_MS_MAX = 3_000;
 /** And SMTP transactions: a client that is cut has no reply, and sends again. */
 const TRANSACTIONS_MS_MAX = 5_000;
+/** A client that has just connected gets so long to begin: a few round trips. */
+const LAST_ORDERS_MS = 1_000;
 
 export interface RunningProgram {
   readonly addresses: Addresses;
@@ -37,100 +39,119 @@ export interface StartContext {
   readonly log: Log;
   /** Reads the configuration once more; throws ConfigInvalid. */
   readonly load: () => Config;
-  /** Bound for us by whoever started us. */
-  readonly sockets: HandedSockets;
   /** Who can replace us; null when nobody does. */
   readonly supervision: Supervision | null;
 }
 
-/** @throws what the program throws when it cannot start; then nothing of it is left running */
-type Run = (config: Config, context: StartContext) => Promise<RunningProgram>;
-
-/** Loads a program's code, which takes the better part of a start. */
-export async function loadProgram(name: ProgramName): Promise<Run> {
-  return name === 'resolver' ? loadResolver() : loadMta();
+/** Its code is loaded, and all of the configuration that needs neither sockets nor files of others. */
+export interface PreparedProgram {
+  /** @throws what the program throws when it cannot start; then nothing of it is left running */
+  start(sockets: HandedSockets): Promise<RunningProgram>;
 }
 
-async function loadResolver(): Promise<Run> {
+/**
+ * Prepares a program, which takes the better part of a start.
+ *
+ * @throws what is wrong with the configuration, as far as it shows by now
+ */
+export function prepareProgram(
+  name: ProgramName,
+  config: Config,
+  context: StartContext,
+): Promise<PreparedProgram> {
+  return name === 'resolver' ? prepareResolver(config, context) : prepareForMail(config, context);
+}
+
+async function prepareResolver(config: Config, context: StartContext): Promise<PreparedProgram> {
+  const { log, load, supervision } = context;
   const [{ startResolver }, { createResolverAdmin }] = await Promise.all([
     import('../resolver/main.ts'),
     import('./admin/resolver.ts'),
   ]);
-  return async (config, { log, load, sockets, supervision }) => {
-    const resolver = await startResolver(config.resolver, { ...ambient(log), sockets });
-    const reload = async (): Promise<readonly string[]> => resolver.reload(load().resolver);
-    const admin = createResolverAdmin(resolver, {
-      reload,
-      log,
-      hostnames: [hostname()],
-      allow: config.resolver.allow,
-      startedAtMs: Date.now(),
-      clock: systemClock(),
-      token: config.admin.token,
-      hostname: hostname(),
-      mtaAdmin: formatEndpoint(reachable(config.mta.http)),
-      supervision,
-    });
-    const isShared = sockets.left.length > 0;
-    const http = await serve(admin, config.resolver.admin, resolver, sockets);
-    for (const { protocol, endpoint } of sockets.left) {
-      const fields = { protocol, listen: formatEndpoint(endpoint) };
-      log.warn(fields, 'a socket was handed to us that nothing in the configuration names');
-    }
-    return {
-      addresses: { dns: resolver.endpoints.map(formatEndpoint), smtp: [], http },
-      async reload() {
-        await reload().catch((error: unknown) => notReloaded(error, log));
-      },
-      save: () => resolver.saveSnapshot(),
-      async handOver() {
-        await resolver.leaveSnapshot();
-        await resolver.drain();
-        await resolver.stop();
-        await closeWithin(REQUESTS_MS_MAX, admin);
-      },
-      async stop() {
-        if (isShared) await resolver.drain();
-        await stopBoth(resolver, admin);
-      },
-    };
+  return {
+    async start(sockets) {
+      const isShared = sockets.left.length > 0;
+      const resolver = await startResolver(config.resolver, { ...ambient(log), sockets });
+      const reload = async (): Promise<readonly string[]> => resolver.reload(load().resolver);
+      const admin = createResolverAdmin(resolver, {
+        reload,
+        log,
+        hostnames: [hostname()],
+        allow: config.resolver.allow,
+        startedAtMs: Date.now(),
+        clock: systemClock(),
+        token: config.admin.token,
+        hostname: hostname(),
+        mtaAdmin: formatEndpoint(reachable(config.mta.http)),
+        supervision,
+      });
+      const http = await serve(admin, config.resolver.admin, resolver, sockets);
+      for (const { protocol, endpoint } of sockets.left) {
+        const fields = { protocol, listen: formatEndpoint(endpoint) };
+        log.warn(fields, 'a socket was handed to us that nothing in the configuration names');
+      }
+      return {
+        addresses: { dns: resolver.endpoints.map(formatEndpoint), smtp: [], http },
+        async reload() {
+          await reload().catch((error: unknown) => notReloaded(error, log));
+        },
+        save: () => resolver.saveSnapshot(),
+        async handOver() {
+          await resolver.leaveSnapshot();
+          await resolver.drain();
+          await resolver.stop();
+          await closeWithin(REQUESTS_MS_MAX, admin);
+        },
+        async stop() {
+          if (isShared) await resolver.drain();
+          await stopBoth(resolver, admin);
+        },
+      };
+    },
   };
 }
 
-async function loadMta(): Promise<Run> {
-  const [{ startMta }, { createMtaAdmin }] = await Promise.all([
+async function prepareForMail(config: Config, context: StartContext): Promise<PreparedProgram> {
+  const { log, supervision } = context;
+  const [{ prepareMta }, { createMtaAdmin }] = await Promise.all([
     import('../mta/main.ts'),
     import('./admin/mta.ts'),
   ]);
-  return async (config, { log, sockets, supervision }) => {
-    const mta = await startMta(config.mta, { ...ambient(log), sockets });
-    const admin = createMtaAdmin(mta, {
-      log,
-      hostnames: [hostname(), config.mta.hostname],
-      allow: config.mta.allow,
-      startedAtMs: Date.now(),
-      clock: systemClock(),
-      token: config.admin.token,
-      hostname: config.mta.hostname === '' ? hostname() : config.mta.hostname,
-      resolverAdmin: formatEndpoint(reachable(config.resolver.admin)),
-      supervision,
-    });
-    const http = await serve(admin, config.mta.http, mta, sockets);
-    return {
-      addresses: { dns: [], smtp: mta.endpoints.map(formatEndpoint), http },
-      async reload() {
-        mta.reopenEvents();
-        log.warn({}, 'file of events reopened; the mta takes no configuration while it runs');
-      },
-      save: async () => undefined,
-      async handOver() {
-        // Mail is taken for as long as it can be: what waits longest is done first.
-        await mta.finishDelivery();
-        await closeWithin(REQUESTS_MS_MAX, admin);
-        await mta.stop(Math.min(TRANSACTIONS_MS_MAX, config.mta.drain));
-      },
-      stop: () => stopBoth(mta, admin),
-    };
+  const prepared = await prepareMta(config.mta, ambient(log));
+  return {
+    async start(sockets) {
+      const mta = await prepared.start(sockets);
+      const admin = createMtaAdmin(mta, {
+        log,
+        hostnames: [hostname(), config.mta.hostname],
+        allow: config.mta.allow,
+        startedAtMs: Date.now(),
+        clock: systemClock(),
+        token: config.admin.token,
+        hostname: config.mta.hostname === '' ? hostname() : config.mta.hostname,
+        resolverAdmin: formatEndpoint(reachable(config.resolver.admin)),
+        supervision,
+      });
+      const http = await serve(admin, config.mta.http, mta, sockets);
+      return {
+        addresses: { dns: [], smtp: mta.endpoints.map(formatEndpoint), http },
+        async reload() {
+          mta.reopenEvents();
+          log.warn({}, 'file of events reopened; the mta takes no configuration while it runs');
+        },
+        save: async () => undefined,
+        async handOver() {
+          // Mail is taken for as long as it can be: what waits longest is done first.
+          await mta.finishDelivery();
+          await closeWithin(REQUESTS_MS_MAX, admin);
+          await mta.stop({
+            transactionsMs: Math.min(TRANSACTIONS_MS_MAX, config.mta.drain),
+            lastOrdersMs: LAST_ORDERS_MS,
+          });
+        },
+        stop: () => stopBoth(mta, admin),
+      };
+    },
   };
 }
 

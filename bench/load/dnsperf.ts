@@ -19,6 +19,8 @@ export interface Burst {
   readonly outstandingMax?: number;
   /** Default: as fast as answers come back. */
   readonly perSecond?: number;
+  /** Ends it before its time. */
+  readonly interrupt?: AbortSignal;
   /** Reports every answer, for percentiles: costs the client, not the server. */
   readonly percentiles?: boolean;
 }
@@ -28,6 +30,8 @@ export interface BurstResult {
   readonly completed: number;
   readonly lost: number;
   readonly answersPerSecond: number;
+  /** The slowest answer, seconds. */
+  readonly slowestSeconds: number;
   /** Sorted, seconds; empty unless asked for. */
   readonly latencies: Float64Array;
 }
@@ -43,7 +47,7 @@ export async function runDnsperf(burst: Burst): Promise<BurstResult> {
     ...(perSecond === undefined ? [] : ['-Q', String(perSecond)]),
     ...(burst.percentiles === true ? ['-v'] : []),
   ];
-  const output = await reportOf(args, 1000 * seconds + GRACE_MS);
+  const output = await reportOf(args, 1000 * seconds + GRACE_MS, burst.interrupt);
   const number = (label: string): number =>
     Number(new RegExp(`${label}:\\s+([0-9.]+)`).exec(output)?.[1] ?? Number.NaN);
   return {
@@ -51,17 +55,25 @@ export async function runDnsperf(burst: Burst): Promise<BurstResult> {
     completed: number('Queries completed'),
     lost: number('Queries lost'),
     answersPerSecond: number('Queries per second'),
+    slowestSeconds: Number(/Average Latency.*max ([0-9.]+)/.exec(output)?.[1] ?? Number.NaN),
     latencies: latenciesOf(output),
   };
 }
 
 /** A report may have a line for each answer: too much for a pipe that others watch. */
-async function reportOf(args: readonly string[], timeoutMs: number): Promise<string> {
+async function reportOf(
+  args: readonly string[],
+  timeoutMs: number,
+  interrupt?: AbortSignal,
+): Promise<string> {
   const folder = await scratchFolder('dnsperf');
   try {
     const file = join(folder.path, 'report');
     const shell = ['-c', 'exec dnsperf "$@" >"$0"', file, ...args];
-    const { output, code } = await runProcess('sh', shell, { timeoutMs });
+    const { output, code } = await runProcess('sh', shell, {
+      timeoutMs,
+      ...(interrupt && { interrupt }),
+    });
     if (code !== 0) throw new Error(`dnsperf exited ${code}: ${output.slice(-500)}`);
     return await readFile(file, 'latin1');
   } finally {

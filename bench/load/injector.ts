@@ -34,6 +34,8 @@ export interface InjectionOptions {
   readonly retryMs?: number;
   /** Attempts per letter before it counts as failed; default 100. */
   readonly attemptsMax?: number;
+  /** A session ends after so many letters, and another is begun; default: it stays. */
+  readonly lettersPerSession?: number;
   /** Ends injection at once; letters under way fail. */
   readonly signal?: AbortSignal;
 }
@@ -47,6 +49,8 @@ export interface InjectionResult {
   /** Letters sent again because a session died before their final reply. */
   readonly resent: ReadonlySet<string>;
   readonly connections: number;
+  /** What befell attempts to connect that came to no answer to EHLO, repeated ones included. */
+  readonly refusals: readonly string[];
 }
 
 const REPLY_TIMEOUT_MS = 60_000;
@@ -155,8 +159,10 @@ class Worker {
   deferrals = 0;
   connections = 0;
   readonly resent = new Set<string>();
+  readonly refusals: string[] = [];
   readonly #options: InjectionOptions;
   #session: Session | null = null;
+  #lettersOfSession = 0;
 
   constructor(options: InjectionOptions) {
     this.#options = options;
@@ -189,6 +195,11 @@ class Worker {
       const session = this.#session ?? (await this.#open());
       sent = true;
       const reply = await session.send(letter);
+      this.#lettersOfSession += 1;
+      if (this.#lettersOfSession >= (this.#options.lettersPerSession ?? Number.POSITIVE_INFINITY)) {
+        session.quit();
+        this.#session = null;
+      }
       if (reply.startsWith('4')) this.deferrals += 1;
       return reply;
     } catch (error) {
@@ -202,7 +213,13 @@ class Worker {
   async #open(): Promise<Session> {
     const session = new Session(this.#options.address, this.#options.port);
     this.#session = session;
-    await session.open('injector.example');
+    this.#lettersOfSession = 0;
+    try {
+      await session.open('injector.example');
+    } catch (error) {
+      this.refusals.push(String(error));
+      throw error;
+    }
     this.connections += 1;
     return session;
   }
@@ -234,5 +251,6 @@ export async function inject(options: InjectionOptions): Promise<InjectionResult
     deferrals: workers.reduce((sum, worker) => sum + worker.deferrals, 0),
     resent: new Set(workers.flatMap((worker) => [...worker.resent])),
     connections: workers.reduce((sum, worker) => sum + worker.connections, 0),
+    refusals: workers.flatMap((worker) => worker.refusals),
   };
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'smol-toml';
 import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
+import type { UpgradeStatus } from '../../sidecar/protocol.ts';
 import { type RunningProcess, startProcess, waitFor } from '../../test/support/process.ts';
 import { freePort, scratchFolder } from '../../test/support/scratch.ts';
 import { type Metrics, readMetrics } from './metrics.ts';
@@ -23,6 +24,8 @@ export interface PostilionOptions {
   readonly startedBy?: readonly string[];
   /** Where the resolver answers; default: a free port of 127.0.0.1. */
   readonly dns?: Endpoint;
+  /** The entry of the command line; default: that of this tree. */
+  readonly cli?: string;
   /** Where the queue is kept; default: a folder that stop() removes. */
   readonly spool?: string;
 }
@@ -40,11 +43,39 @@ export interface Postilion {
   process(): RunningProcess;
   resolverMetrics(): Promise<Metrics>;
   mtaMetrics(): Promise<Metrics>;
+  /** Has `up` start what is on the disk, and waits for the outcome. */
+  upgrade(): Promise<UpgradeStatus>;
   /** kill -9: nothing is told, nothing is flushed. */
   kill(): Promise<void>;
   /** Starts it again, on the same addresses and spool, and waits until it is ready. */
   restart(): Promise<void>;
   stop(): Promise<void>;
+}
+
+const UPGRADE_TIMEOUT_MS = 90_000;
+const UPGRADE_POLL_MS = 100;
+
+async function upgradeAt(base: string): Promise<UpgradeStatus> {
+  const url = `${base}/v1/upgrade`;
+  const look = async (): Promise<UpgradeStatus | null> => {
+    // Nobody answers while one program hands its address to the next.
+    const response = await fetch(url).catch(() => null);
+    if (response === null) return null;
+    return ((await response.json()) as { readonly upgrade: UpgradeStatus | null }).upgrade;
+  };
+  const before = (await look())?.number ?? 0;
+  await fetch(url, { method: 'POST' });
+  let now: UpgradeStatus | null = null;
+  await waitFor(
+    async () => {
+      now = await look();
+      return now !== null && now.number > before && now.endedAtMs !== null;
+    },
+    () => `the upgrade to end: ${JSON.stringify(now)}`,
+    UPGRADE_TIMEOUT_MS,
+    UPGRADE_POLL_MS,
+  );
+  return now!;
 }
 
 const CLI = fileURLToPath(new URL('../../sidecar/cli.ts', import.meta.url));
@@ -105,7 +136,7 @@ export async function startPostilion(options: PostilionOptions): Promise<Postili
 
   let running: RunningProcess;
   const start = async (): Promise<void> => {
-    const command = [process.execPath, CLI, program, '--config', configFile];
+    const command = [process.execPath, options.cli ?? CLI, program, '--config', configFile];
     const [first, ...rest] = [...(options.startedBy ?? []), ...command];
     const child = startProcess(first!, rest, { stopTimeoutMs: STOP_TIMEOUT_MS });
     running = child;
@@ -139,6 +170,7 @@ export async function startPostilion(options: PostilionOptions): Promise<Postili
     mtaHttp,
     configFile,
     process: () => running,
+    upgrade: () => upgradeAt(resolverHttp),
     resolverMetrics: () => readMetrics(resolverHttp),
     mtaMetrics: () => readMetrics(mtaHttp),
     async kill() {

@@ -85,6 +85,8 @@ export class Dialog {
   #authUser = '';
   #transaction: Transaction | null = null;
   #content: Collector | null = null;
+  /** A message has been sent, and answered. */
+  hasSent = false;
   #errors = 0;
   #authFailures = 0;
 
@@ -98,6 +100,12 @@ export class Dialog {
 
   get inTransaction(): boolean {
     return this.#transaction !== null;
+  }
+
+  /** Whether a mail transaction may begin, for all that we are about to stop. */
+  get mayBegin(): boolean {
+    const { draining, lastOrders } = this.#intake;
+    return !draining || (lastOrders && !this.hasSent);
   }
 
   greet(): Step {
@@ -224,7 +232,7 @@ export class Dialog {
   }
 
   #onMail(argument: string): Step {
-    if (this.#intake.draining) return { reply: '421 4.3.2 shutting down', next: 'close' };
+    if (!this.mayBegin) return { reply: '421 4.3.2 shutting down', next: 'close' };
     if (this.#helo === '') return this.#refuse('syntax', '503 5.5.1 EHLO first');
     if (this.#transaction !== null)
       return this.#refuse('syntax', '503 5.5.1 nested MAIL; finish or RSET');

@@ -82,6 +82,8 @@ export class Intake {
   readonly pressure: Pressure;
   /** Set on shutdown: nothing new is begun. */
   draining = false;
+  /** Then: a client that has sent nothing yet may send one message, so that it need not come again. */
+  lastOrders = false;
   readonly #accept: IntakeDeps['accept'];
 
   /** @param settings hostname is not empty: the caller has filled in the system's */

@@ -76,7 +76,7 @@ export class Session {
 
   /** Closes at once when no transaction is under way, otherwise after it. */
   drain(): void {
-    if (this.#phase === 'command' && !this.#dialog.inTransaction)
+    if (this.#phase === 'command' && !this.#dialog.inTransaction && !this.#dialog.mayBegin)
       this.#sendAway('421 4.3.2 shutting down');
   }
 
@@ -263,6 +263,7 @@ export class Session {
 
   #endTransaction(reply: string): void {
     this.#dialog.reset();
+    this.#dialog.hasSent = true;
     this.#transactionAtMs = null;
     this.#output += `${reply}\r\n`;
   }

@@ -58,12 +58,19 @@ export class SmtpDoor implements SessionHost {
   /**
    * Takes no new connection, sends idle clients away with 421, and gives transactions under way so long
    * to finish; then cuts what is left. Resolves when every connection is gone; idempotent.
+   *
+   * @param lastOrdersMs so long a client that has sent nothing yet may begin its first message
    */
-  async stop(withinMs: number): Promise<void> {
+  async stop(withinMs: number, lastOrdersMs = 0): Promise<void> {
     this.intake.draining = true;
+    this.intake.lastOrders = lastOrdersMs > 0;
     for (const server of this.#servers.splice(0)) server.close();
     for (const session of this.#sessions.keys()) session.drain();
     if (this.#sessions.size > 0) {
+      const lastOrders = this.intake.clock.after(lastOrdersMs, () => {
+        this.intake.lastOrders = false;
+        for (const session of this.#sessions.keys()) session.drain();
+      });
       const cut = this.intake.clock.after(withinMs, () => {
         for (const session of this.#sessions.keys()) session.destroy();
       });
@@ -74,6 +81,7 @@ export class SmtpDoor implements SessionHost {
           resolve();
         };
       });
+      lastOrders.cancel();
       cut.cancel();
     }
     this.#sweep?.cancel();

@@ -70,15 +70,33 @@ export interface SqliteSpoolOptions {
   readonly onLost?: ((error: SpoolLost) => void) | undefined;
 }
 
-/**
- * Opens the spool of a folder. Never throws for what may pass: when the folder cannot be used yet,
- * trouble() says why, and the spool opens as soon as it can.
- */
-export async function openSqliteSpool(options: SqliteSpoolOptions): Promise<Spool> {
-  const spool = new SqliteSpool(options);
-  await spool.probe();
-  return spool;
+export interface PreparedSpool {
+  /**
+   * Opens the spool of a folder. Never throws for what may pass: when the folder cannot be used yet,
+   * trouble() says why, and the spool opens as soon as it can.
+   */
+  open(): Promise<Spool>;
+  abandon(): Promise<void>;
 }
+
+/**
+ * Starts the spool's thread, which takes the better part of opening it, and touches nothing yet: so that
+ * whoever waits for another process to let go of the folder has it a moment later.
+ */
+export function prepareSqliteSpool(options: SqliteSpoolOptions): PreparedSpool {
+  const spool = new SqliteSpool(options);
+  return {
+    async open() {
+      await spool.probe();
+      return spool;
+    },
+    abandon: () => spool.close(),
+  };
+}
+
+/** As {@link PreparedSpool.open} does. */
+export const openSqliteSpool = (options: SqliteSpoolOptions): Promise<Spool> =>
+  prepareSqliteSpool(options).open();
 
 interface Waiting {
   readonly request: Request;

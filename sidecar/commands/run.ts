@@ -96,13 +96,12 @@ async function runAlone(
   { config, file, warnings, request }: Start,
 ): Promise<void> {
   process.title = `postilion ${name}`;
-  const { loadProgram } = await import('../programs.ts');
+  const { prepareProgram } = await import('../programs.ts');
   const log = createLog(name, config.log.level);
   const load = () => loadConfig(request).config;
   const sockets = new HandedSockets(activatedSockets());
-  const started = loadProgram(name).then((run) =>
-    run(config, { log, load, sockets, supervision: null }),
-  );
+  const context = { log, load, supervision: null };
+  const started = prepareProgram(name, config, context).then((program) => program.start(sockets));
   const onHangup = () => void started.then((program) => program.reload()).catch(() => undefined);
   const signalled = stopSignal(() => undefined, hangupReloads() ? onHangup : null);
   const running = await started.catch((error: unknown) => {

@@ -162,9 +162,14 @@ export function startProcess(
 export async function runProcess(
   program: string,
   args: readonly string[],
-  options: ProcessOptions & { readonly timeoutMs?: number } = {},
+  options: ProcessOptions & {
+    readonly timeoutMs?: number;
+    /** Interrupts it (SIGINT); it is still waited for. */
+    readonly interrupt?: AbortSignal;
+  } = {},
 ): Promise<Exit & { readonly output: string }> {
   const child = startProcess(program, args, options);
+  options.interrupt?.addEventListener('abort', () => child.signal('SIGINT'));
   const timeoutMs = options.timeoutMs ?? RUN_TIMEOUT_MS;
   const giveUp = new AbortController();
   const late = sleep(timeoutMs, 'late' as const, { signal: giveUp.signal }).catch(() => 'early');

@@ -156,6 +156,21 @@ describe('stop', () => {
     expect(made.accepted).toEqual([]);
     expect(made.intake.held.held).toBe(0);
   });
+
+  test('last orders: who has sent nothing yet may send one message, nobody another', async () => {
+    const made = await start();
+    const [fresh, served, late] = [0, 0, 0].map(() => new RawClient(made.port));
+    await served!.exchange(`${BEGIN}\r\n.\r\n`, /queued as/);
+    for (const client of [fresh!, late!]) await noop(client);
+    const stop = made.door.stop(10_000, 1_000);
+    expect(await served!.end()).toMatch(/queued as .*\r\n421 4\.3\.2 shutting down\r\n$/);
+    fresh!.send(`${BEGIN}\r\n.\r\n`);
+    expect(await fresh!.end()).toMatch(/queued as .*\r\n421 4\.3\.2 shutting down\r\n$/);
+    made.clock.advance(1_000);
+    expect(await late!.end()).toMatch(/421 4\.3\.2 shutting down\r\n$/);
+    await stop;
+    expect(made.accepted).toHaveLength(2);
+  });
 });
 
 test('an address in use is an error, and leaves nothing bound', async () => {
