@@ -5,7 +5,7 @@ import { runHostileFarm } from '../../bench/scenarios/hostile-farm.ts';
 
 test('every recipient is accounted for, and every healthy one has its mail', async () => {
   const sites = MISBEHAVIOURS.length * 2;
-  const farm = await runHostileFarm({ messages: sites * 10, sites, timeoutMs: 60_000 });
+  const farm = await runHostileFarm({ messages: sites * 10, sites, rounds: 1, timeoutMs: 60_000 });
   expect(farm).toMatchObject({
     acknowledged: sites * 10,
     unaccounted: 0,
