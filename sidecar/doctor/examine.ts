@@ -110,6 +110,9 @@ function upstreamsOf(patient: Patient): readonly Endpoint[] {
   return upstreams.filter(({ transport }) => transport === 'udp');
 }
 
+/** resolv.conf has no other. */
+const DNS_PORT = 53;
+
 function resolvConf(patient: Patient): readonly Finding[] {
   const { config, machine } = patient;
   const servers = nameserversOf(machine);
@@ -123,6 +126,16 @@ function resolvConf(patient: Patient): readonly Finding[] {
         : '/etc/resolv.conf names no server, and resolver.upstreams is empty';
     return [wrong(check, text, 'set resolver.upstreams to the servers of your provider')];
   }
+  const onDnsPort = config.resolver.listen.find(({ port }) => port === DNS_PORT);
+  if (hasUpstreams && ours.length === 0 && onDnsPort !== undefined) {
+    return [
+      warning(
+        check,
+        `the resolver is at port 53, but /etc/resolv.conf names ${namesOf(servers)}: programs here go past it`,
+        `nameserver ${onDnsPort.address} in /etc/resolv.conf`,
+      ),
+    ];
+  }
   if (ours.length > 0 && ours.length < servers.length) {
     return [
       warning(
@@ -132,13 +145,11 @@ function resolvConf(patient: Patient): readonly Finding[] {
       ),
     ];
   }
-  return [
-    ok(
-      check,
-      `/etc/resolv.conf names ${servers.map(({ address }) => address).join(', ') || 'nobody'}`,
-    ),
-  ];
+  return [ok(check, `/etc/resolv.conf names ${namesOf(servers)}`)];
 }
+
+const namesOf = (servers: readonly Endpoint[]): string =>
+  servers.map(({ address }) => address).join(', ') || 'nobody';
 
 /** Files, listeners, spool and HTTP clients besides connections to MX hosts and from clients. */
 const OTHER_FILES = 512;

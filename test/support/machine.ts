@@ -35,7 +35,7 @@ const MASKED = [
 ].join(' ');
 
 /**
- * $1: an empty folder, for a tmpfs of changes; $2: the folder to share.
+ * $1: an empty folder, for a tmpfs of changes; $2: the folder to share; the rest: folders to see as they are.
  * /tmp of this machine is hidden; its units and their links are too, so that only ours are started.
  */
 const BOOT = `
@@ -53,6 +53,11 @@ mount --rbind /dev "$root/dev"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 mount --bind "$2" "$root${SHARED}"
 rm -rf "$root"/etc/systemd/system/* "$root/usr/sbin/policy-rc.d"
+shift 2
+for folder in "$@"; do
+  mkdir -p "$root$folder"
+  mount --bind "$folder" "$root$folder"
+done
 for unit in ${MASKED}; do ln -s /dev/null "$root/etc/systemd/system/$unit"; done
 ip link set lo up
 cat >"$root/etc/systemd/system/trial.target" <<UNIT
@@ -95,7 +100,8 @@ export const canBoot = (): boolean =>
   readFileSync('/proc/filesystems', 'utf8').includes('\toverlay') &&
   spawnSync('unshare', [...NAMESPACES, '--fork', 'true']).status === 0;
 
-export async function bootMachine(): Promise<Machine> {
+/** @param visible folders of this machine that are the same inside, wherever they are mounted */
+export async function bootMachine(visible: readonly string[] = []): Promise<Machine> {
   const folder = await scratchFolder('machine');
   const here = join(folder.path, 'shared');
   const changes = join(folder.path, 'changes');
@@ -103,7 +109,7 @@ export async function bootMachine(): Promise<Machine> {
   mkdirSync(changes);
   const boot = startProcess(
     'unshare',
-    [...NAMESPACES, '--fork', '--kill-child', 'sh', '-c', BOOT, 'boot', changes, here],
+    [...NAMESPACES, '--fork', '--kill-child', 'sh', '-c', BOOT, 'boot', changes, here, ...visible],
     { stopSignal: 'SIGKILL' },
   );
   const first = await firstProcess(boot);

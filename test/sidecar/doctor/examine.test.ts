@@ -76,6 +76,11 @@ test.each<[string, Fault, string]>([
     'warning resolv-conf',
   ],
   [
+    'resolv.conf names only others',
+    { config: { upstreams: ['192.0.2.53'] } },
+    'warning resolv-conf',
+  ],
+  [
     'few files',
     { files: { '/proc/self/limits': 'Max open files            1024     1024     files\n' } },
     'wrong files',
