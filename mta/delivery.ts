@@ -218,6 +218,11 @@ export class Delivery {
     for (const queue of this.#sites.values()) queue.letGo();
   }
 
+  /** DNS answers again: for this name, or for all when it is null. */
+  dnsRecovered(name: string | null): void {
+    this.#domains.recovered(name);
+  }
+
   get suspensions(): readonly Suspension[] {
     return this.#suspensions.list();
   }
@@ -390,6 +395,7 @@ export class Delivery {
 
   #tidy(): void {
     this.#domains.prefetch();
+    this.#domains.releaseRecovered();
     for (const [id, site] of this.#sites) {
       site.tidy();
       if (site.idle) this.#sites.delete(id);

@@ -244,6 +244,8 @@ async function startPrepared(
         return { recipients: (await spool.inspect(message)).map(explained), header };
       },
       operate: (verb, selection, how) => operator.act(verb, selection, how),
+      dnsRecovered: (name) =>
+        delivery.dnsRecovered(name === null ? null : name.toLowerCase().replace(/\.$/, '')),
       rerouteScope(scope, name, to) {
         if (to === null) reroutes.remove(scope, name);
         else reroutes.put({ scope, name, to, sinceMs: clock.wallMs() });

@@ -272,6 +272,12 @@ export interface RunningMta {
   suspendScope(scope: SuspensionScope, name: string): void;
   resumeScope(scope: SuspensionScope, name: string): void;
   /**
+   * The resolver has said that DNS answers again: mail that waits for it is tried at once.
+   *
+   * @param name a domain or an MX host, in any spelling; null is all
+   */
+  dnsRecovered(name: string | null): void;
+  /**
    * All mail of what is named goes to the next hop, until it is taken back; kept across restarts. Mail
    * that waits for its next attempt goes there then.
    *

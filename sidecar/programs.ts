@@ -8,9 +8,10 @@ import { cryptoRandom } from '../runtime/random.ts';
 import { type Endpoint, formatEndpoint } from '../runtime/settings.ts';
 import { listenAt } from './admin/server.ts';
 import type { Supervision } from './admin/upgrade.ts';
-import { reachable } from './config/checks.ts';
+import { asksOwnResolver, reachable } from './config/checks.ts';
 import type { Config } from './config/schema.ts';
 import type { Addresses, ProgramName } from './protocol.ts';
+import { RecoveryListener } from './recovery-listener.ts';
 import { startFailure } from './start-failure.ts';
 
 /** HTTP requests under way get so long when the program is handed over; those of streams never end. */
@@ -121,6 +122,7 @@ async function prepareForMail(config: Config, context: StartContext): Promise<Pr
   return {
     async start(sockets) {
       const mta = await prepared.start(sockets);
+      const resolverAdmin = formatEndpoint(reachable(config.resolver.admin));
       const admin = createMtaAdmin(mta, {
         log,
         hostnames: [hostname(), config.mta.hostname],
@@ -129,10 +131,17 @@ async function prepareForMail(config: Config, context: StartContext): Promise<Pr
         clock: systemClock(),
         token: config.admin.token,
         hostname: config.mta.hostname === '' ? hostname() : config.mta.hostname,
-        resolverAdmin: formatEndpoint(reachable(config.resolver.admin)),
+        resolverAdmin,
         supervision,
       });
       const http = await serve(admin, config.mta.http, mta, sockets);
+      const recovery = new RecoveryListener({
+        address: resolverAdmin,
+        clock: systemClock(),
+        log,
+        recovered: (name) => mta.dnsRecovered(name),
+      });
+      if (asksOwnResolver(config)) recovery.start();
       return {
         addresses: { dns: [], smtp: mta.endpoints.map(formatEndpoint), http },
         async reload() {
@@ -141,6 +150,7 @@ async function prepareForMail(config: Config, context: StartContext): Promise<Pr
         },
         save: async () => undefined,
         async handOver() {
+          recovery.stop();
           // Mail is taken for as long as it can be: what waits longest is done first.
           await mta.finishDelivery();
           await closeWithin(REQUESTS_MS_MAX, admin);
@@ -149,7 +159,10 @@ async function prepareForMail(config: Config, context: StartContext): Promise<Pr
             lastOrdersMs: LAST_ORDERS_MS,
           });
         },
-        stop: () => stopBoth(mta, admin),
+        async stop() {
+          recovery.stop();
+          await stopBoth(mta, admin);
+        },
       };
     },
   };

@@ -23,12 +23,16 @@ const DNS_WAIT_MS_FIRST = 15_000;
 const DNS_WAIT_MS_MAX = 300_000;
 /** When no resolver answers at all: the same for every domain, short, for it will be back at once. */
 const RESOLVER_WAIT_MS = 5_000;
+/** Domains that are asked for again in a second when DNS has recovered. */
+const RECOVERED_MAX = 500;
 
 interface Held {
   readonly wait: Wait;
   readonly troubles: number;
   /** The resolver gave no response at all. */
   readonly unreachable: boolean;
+  /** The name that DNS had trouble with: the domain, or one of its hosts. */
+  readonly about: string | null;
 }
 
 export interface DomainsParts {
@@ -54,6 +58,8 @@ export class Domains {
   readonly #pressed = new Map<string, boolean>();
   /** Domain → site that has it in its ready set. */
   readonly #placed = new Map<string, SiteQueue>();
+  /** Of those held, with whom DNS has no trouble any more; not asked for yet. */
+  readonly #recovered = new Set<string>();
   #stopping = false;
 
   constructor(parts: DomainsParts) {
@@ -125,6 +131,8 @@ export class Domains {
    * @param endRests and rests by rule to end
    */
   hurry(domain: string, endRests: boolean): void {
+    const held = this.#held.get(domain);
+    if (held !== undefined) this.#parts.deps.router.forgetTrouble(domain, held.about);
     this.#held.delete(domain);
     if (endRests) this.#resting.delete(domain);
     this.#take(domain);
@@ -167,6 +175,31 @@ export class Domains {
   drained(domain: string, nextDueMs: number | null): void {
     this.#placed.delete(domain);
     if (nextDueMs !== null) this.due(domain, nextDueMs);
+  }
+
+  /** DNS answers again: for this name, a domain or an MX host, or for all when it is null. */
+  recovered(name: string | null): void {
+    for (const [domain, { about }] of this.#held) {
+      if (name === null || domain === name || about === name) this.#recovered.add(domain);
+    }
+    this.releaseRecovered();
+  }
+
+  /** Asks for some of those that have recovered; to be called every second. */
+  releaseRecovered(): void {
+    let room = RECOVERED_MAX;
+    for (const domain of this.#recovered) {
+      if (room === 0) return;
+      room -= 1;
+      this.#recovered.delete(domain);
+      const held = this.#held.get(domain);
+      if (held === undefined) continue;
+      const { router, clock } = this.#parts.deps;
+      router.forgetTrouble(domain, held.about);
+      const wait = { ...held.wait, untilMs: clock.wallMs() };
+      this.#held.set(domain, { ...held, wait, troubles: 0 });
+      this.#take(domain);
+    }
   }
 
   /** Asks DNS for what is due soon, so that mail does not wait for it; and only where nothing fresh is known. */
@@ -239,6 +272,7 @@ export class Domains {
       wait: { on: 'dns', text: trouble.text, sinceMs: before?.wait.sinceMs ?? nowMs, untilMs },
       troubles,
       unreachable: !trouble.reachable,
+      about: trouble.about ?? null,
     });
     this.#ledger.note(domain, untilMs);
   }

@@ -60,6 +60,11 @@ export class DaneHosts {
     return lookup;
   }
 
+  /** Trouble with the name is over: it is asked for anew. @param name "_25._tcp.mx.example.net" */
+  forgetTrouble(name: string): void {
+    if (this.#entries.peek(name)?.result.kind === 'trouble') this.#entries.delete(name);
+  }
+
   async #ask(name: string): Promise<DaneResult> {
     const lookup = await this.#dns.tlsa(name);
     const result = resultOf(name, lookup);

@@ -77,6 +77,11 @@ export class Hosts {
     return lookup;
   }
 
+  /** Trouble with the name is over: it is asked for anew. */
+  forgetTrouble(name: string): void {
+    if (this.#entries.peek(name)?.result.kind === 'trouble') this.#entries.delete(name);
+  }
+
   async #ask(name: string): Promise<HostResult> {
     const lookups = await Promise.all(
       this.#families.map((family) => this.#dns.addresses(name, family)),
@@ -138,10 +143,12 @@ export function isUsable(address: string): boolean {
   return range !== 'unspecified' && range !== 'multicast' && range !== 'broadcast';
 }
 
-export function troubleOf(name: string, trouble: Trouble): DnsTrouble {
+/** @param what was looked up, in words */
+export function troubleOf(name: string, trouble: Trouble, what = name): DnsTrouble {
   return {
     kind: 'trouble',
     reachable: trouble.cause !== 'unreachable',
-    text: `looking up ${name}: ${trouble.text}`,
+    text: `looking up ${what}: ${trouble.text}`,
+    about: name,
   };
 }

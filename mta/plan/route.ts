@@ -32,6 +32,8 @@ export interface DnsTrouble {
   readonly reachable: boolean;
   /** One line for `why`, with the resolver's extended error text where it gave one. */
   readonly text: string;
+  /** The name that was asked about, in lower case without final dot; absent where it was no lookup that failed. */
+  readonly about?: string;
 }
 
 export type RouteResult =

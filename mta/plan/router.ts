@@ -146,6 +146,14 @@ export class Router {
     return domains;
   }
 
+  /** Trouble with the domain, which was trouble with the name `about`, is over: it is asked for anew. */
+  forgetTrouble(domain: string, about: string | null): void {
+    if (this.#entries.peek(domain)?.result.kind === 'trouble') this.#entries.delete(domain);
+    if (about === null) return;
+    this.#hosts.forgetTrouble(about);
+    this.#dane.forgetTrouble(about);
+  }
+
   /** A walk over the addresses of a site, for one connection attempt. */
   itinerary(site: Site): Itinerary {
     return new SiteItinerary({
@@ -297,7 +305,7 @@ export class Router {
         return noSuchDomain('5.1.2', `the domain ${domain} does not exist`, freshUntilMs);
       }
       case 'trouble':
-        return troubleOf(`MX of ${domain}`, lookup);
+        return troubleOf(domain, lookup, `MX of ${domain}`);
     }
   }
 

@@ -222,9 +222,14 @@ function bareHostname({ mta }: Config): readonly Problem[] {
   ];
 }
 
-function strangeResolver({ resolver, mta }: Config): readonly Problem[] {
+/** Whether the resolver that the mta asks is the one in the same configuration. */
+export const asksOwnResolver = ({ resolver, mta }: Config): boolean =>
+  resolver.listen.some((each) => formatEndpoint(reachable(each)) === formatEndpoint(mta.dns));
+
+function strangeResolver(config: Config): readonly Problem[] {
+  if (asksOwnResolver(config)) return [];
+  const { resolver, mta } = config;
   const own = resolver.listen.map((each) => formatEndpoint(reachable(each)));
-  if (own.includes(formatEndpoint(mta.dns))) return [];
   return [
     {
       path: ['mta', 'dns'],

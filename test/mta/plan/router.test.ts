@@ -462,6 +462,7 @@ describe('trouble, as a timetable', () => {
     expect(await routerOf(dns).route('d.example')).toEqual({
       kind: 'trouble',
       reachable: true,
+      about: 'd.example',
       text: 'looking up MX of d.example: as if servfail',
     });
   });

@@ -208,6 +208,7 @@ export function fakeMta(): FakeMta {
         ids: [WAITING.id],
       };
     },
+    dnsRecovered: (name) => void verbs.push(`recovered ${name}`),
     rerouteScope: (scope, name, to) => void verbs.push(`reroute ${scope} ${name} ${to}`),
     suspendScope: (scope, name) => void verbs.push(`suspend ${scope} ${name}`),
     resumeScope: (scope, name) => void verbs.push(`resume ${scope} ${name}`),
