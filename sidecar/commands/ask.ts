@@ -4,6 +4,8 @@ import { RESOLVER_ADMIN_PORT } from '../../resolver/config.ts';
 import { formatEndpoint, parseEndpoint } from '../../runtime/settings.ts';
 import { reachable } from '../config/checks.ts';
 import { loadConfig } from '../config/load.ts';
+import { ConfigInvalid } from '../config/problems.ts';
+import type { Config } from '../config/schema.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
 import type { ProgramName } from '../protocol.ts';
 
@@ -32,10 +34,25 @@ function addressOf(program: ProgramName, flags: AskFlags): string {
       `--${flag}: "${written}" is not an address such as 127.0.0.1:${DEFAULT_PORT[program]}`,
     );
   }
-  const { config } = loadConfig({ file: flags.config ?? null, overrides: [], role: 'up' });
+  const config = configOf(flags);
   return formatEndpoint(
     reachable(program === 'resolver' ? config.resolver.admin : config.mta.http),
   );
+}
+
+const configOf = (flags: AskFlags): Config =>
+  loadConfig({ file: flags.config ?? null, overrides: [], role: 'up' }).config;
+
+/** What changes ask for, where the configuration names it; '' where it does not. */
+function tokenOf(program: ProgramName, flags: AskFlags): string {
+  try {
+    return configOf(flags).admin.token;
+  } catch (error) {
+    // Whoever names the address need not have a configuration that is right.
+    const isNamed = flags[ADDRESS_FLAG[program]] !== undefined && flags.config === undefined;
+    if (error instanceof ConfigInvalid && isNamed) return '';
+    throw error;
+  }
 }
 
 export interface Question {
@@ -49,14 +66,7 @@ export interface Question {
 /** @throws CommandFailed: notRunning when nobody answers, failed when the program refuses */
 export async function ask<T>({ program, path, body }: Question, flags: AskFlags): Promise<T> {
   const address = addressOf(program, flags);
-  const init: RequestInit =
-    body === undefined
-      ? {}
-      : {
-          method: 'POST',
-          body: JSON.stringify(body),
-          headers: { 'content-type': 'application/json' },
-        };
+  const init = body === undefined ? {} : postOf(body, tokenOf(program, flags));
   const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
   const response = await fetch(`http://${address}${path}`, { ...init, signal }).catch(
     (error: unknown) => {
@@ -68,6 +78,15 @@ export async function ask<T>({ program, path, body }: Question, flags: AskFlags)
     throw new CommandFailed(EXIT.failed, refusalText(text, response.status, address));
   return JSON.parse(text) as T;
 }
+
+const postOf = (body: unknown, token: string): RequestInit => ({
+  method: 'POST',
+  body: JSON.stringify(body),
+  headers: {
+    'content-type': 'application/json',
+    ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
+  },
+});
 
 function noAnswer(error: unknown, program: ProgramName, address: string): CommandFailed {
   if (error instanceof Error && error.name === 'TimeoutError') {
