@@ -1,7 +1,7 @@
 /**
  * Client CPU per message on one connection over TLS to the sink in a process of its own.
  *
- *     node bench/micro/smtp.ts [--messages N] [--octets N] [--json]
+ *     node bench/micro/smtp.ts [--messages N] [--octets N] [--rounds N] [--only NAME] [--json]
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -19,6 +19,7 @@ const { values } = parseArgs({
     messages: { type: 'string', default: '20000' },
     octets: { type: 'string', default: '10240' },
     rounds: { type: 'string', default: '3' },
+    only: { type: 'string', default: '' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -32,13 +33,14 @@ const content = Buffer.from(
 );
 
 /** What the sink offers decides between DATA and BDAT; the rung decides how far we go. */
-const VARIANTS = [
+const ALL = [
   { name: 'lockstep DATA', rung: 3, sink: ['--no-chunking'] },
   { name: 'pipelined DATA', rung: 2, sink: ['--no-chunking'] },
   { name: 'overlap DATA', rung: 1, sink: ['--no-chunking'] },
   { name: 'overlap BDAT', rung: 1, sink: [] },
   { name: 'window BDAT', rung: 0, sink: [] },
 ] as const;
+const VARIANTS = ALL.filter(({ name }) => name.includes(values.only));
 
 interface Figures {
   readonly name: string;

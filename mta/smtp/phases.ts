@@ -25,6 +25,7 @@ export const PHASES = {
 export type TlsMode = 'opportunistic' | 'require' | 'verify' | 'dane' | 'none';
 
 export type Action<T extends Transaction> =
+  /** One command or several, each with its CRLF. */
   | { readonly kind: 'command'; readonly text: string }
   /** stuffed: DATA, to be dot-stuffed and ended with the final dot; else the octets after BDAT. */
   | { readonly kind: 'content'; readonly octets: Uint8Array; readonly stuffed: boolean }

@@ -50,6 +50,8 @@ export class Session<T extends Transaction> {
   /** Commands that must wait: all of them in lockstep, none when pipelining. */
   readonly #unsent: Unsent<T>[] = [];
   #actions: Action<T>[] = [];
+  /** Commands decided behind the last action: they become one. */
+  #text = '';
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -64,6 +66,7 @@ export class Session<T extends Transaction> {
 
   /** What has been decided since the last call, in order. */
   take(): readonly Action<T>[] {
+    this.#endText();
     if (this.#actions.length === 0) return NO_ACTIONS;
     const actions = this.#actions;
     this.#actions = [];
@@ -72,7 +75,7 @@ export class Session<T extends Transaction> {
 
   /** take() has something to give. */
   get decided(): boolean {
-    return this.#actions.length > 0;
+    return this.#actions.length > 0 || this.#text !== '';
   }
 
   /** What the oldest awaited reply answers, or null when none is awaited. */
@@ -271,11 +274,11 @@ export class Session<T extends Transaction> {
         break;
       case 'secure':
         this.#await('handshake', null);
-        this.#actions.push(step);
+        this.#decide(step);
         break;
       case 'ready':
         this.#ready = true;
-        this.#actions.push(step);
+        this.#decide(step);
         break;
       case 'close':
         this.#close(step.cause, null, null);
@@ -346,8 +349,8 @@ export class Session<T extends Transaction> {
     const octets = work.transaction.content;
     work.chunked = chunked;
     work.sentAfter = this.#arrivals;
-    if (chunked) this.#actions.push({ kind: 'command', text: command.bdatLast(octets.length) });
-    this.#actions.push({ kind: 'content', octets, stuffed: !chunked });
+    if (chunked) this.#text += command.bdatLast(octets.length);
+    this.#decide({ kind: 'content', octets, stuffed: !chunked });
     this.#await('endOfData', work);
   }
 
@@ -409,8 +412,19 @@ export class Session<T extends Transaction> {
     this.#send(command.QUIT, 'quit', null, -1);
   }
 
+  #decide(action: Action<T>): void {
+    this.#endText();
+    this.#actions.push(action);
+  }
+
+  #endText(): void {
+    if (this.#text === '') return;
+    this.#actions.push({ kind: 'command', text: this.#text });
+    this.#text = '';
+  }
+
   #send(text: string, phase: WaitPhase, work: Work<T> | null, recipient: number): void {
-    this.#actions.push({ kind: 'command', text });
+    this.#text += text;
     this.#await(phase, work, recipient);
   }
 
@@ -449,12 +463,12 @@ export class Session<T extends Transaction> {
     if (at !== -1) this.#works.splice(at, 1);
     // No fact is null any more: fill() ran, or every recipient was refused.
     const facts = work.facts as RecipientFact[];
-    this.#actions.push({ kind: 'outcome', transaction: work.transaction, facts });
+    this.#decide({ kind: 'outcome', transaction: work.transaction, facts });
   }
 
   #stepDown(): void {
     const manners = behavedBy(this.#options.manners, this.sentAhead > 0);
-    if (!isLastRung(manners)) this.#actions.push({ kind: 'stepDown', manners });
+    if (!isLastRung(manners)) this.#decide({ kind: 'stepDown', manners });
   }
 
   #protocolFault(head: Awaited<T>, reply: Reply): void {
@@ -472,6 +486,7 @@ export class Session<T extends Transaction> {
     this.closed = true;
     // What was decided in this arrival and not yet taken is not said any more.
     this.#actions = this.#actions.filter(({ kind }) => kind !== 'command' && kind !== 'content');
+    this.#text = '';
     const { told, untouched } = settleAtEnd(this.#works, {
       cause,
       answer: reply === null ? null : { head: head!, reply },
@@ -481,7 +496,7 @@ export class Session<T extends Transaction> {
     for (const work of told) this.#tell(work);
     this.#works.length = 0;
     const back = returned === undefined ? untouched : [returned, ...untouched];
-    this.#actions.push({ kind: 'close', cause, untouched: back });
+    this.#decide({ kind: 'close', cause, untouched: back });
   }
 
   get #steppable(): boolean {

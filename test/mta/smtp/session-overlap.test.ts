@@ -1,7 +1,7 @@
 /** The machine alone: content by BDAT beside the commands of the next transaction. */
 import { describe, expect, test } from 'vitest';
 import {
-  actionText,
+  actionLines,
   BDAT,
   CLOSED,
   ENVELOPE_A,
@@ -177,7 +177,7 @@ describe('overlap with BDAT', () => {
     const session = run({}, [...opened, [start('a'), ...ENVELOPE_A], ['250 ok\n250 ok', ...BDAT]]);
     session.onArrival(1);
     session.onReply({ code: 250, enhanced: null, lines: ['taken'] });
-    expect(session.take().map(actionText)).toEqual([
+    expect(actionLines(session.take())).toEqual([
       'stepDown',
       'a: lost',
       'close protocol endOfData',

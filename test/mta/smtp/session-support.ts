@@ -14,8 +14,11 @@ export const [WINDOW, OVERLAP, PIPELINED, LOCKSTEP] = LADDER as readonly [
   Manners,
 ];
 
-/** One line per action: commands as sent, the rest in words. */
-export function actionText(action: Action<Letter>): string {
+/** A line for each command as sent and each other action in words. */
+export const actionLines = (actions: readonly Action<Letter>[]): string[] =>
+  actions.flatMap((action) => actionText(action).split('\r\n'));
+
+function actionText(action: Action<Letter>): string {
   switch (action.kind) {
     case 'command':
       return action.text.trimEnd();
@@ -74,7 +77,7 @@ export function run(options: Partial<SessionOptions>, steps: readonly Step[]): S
   });
   for (const [input, ...actions] of steps) {
     put(session, input);
-    expect(session.take().map(actionText), JSON.stringify(input)).toEqual(actions);
+    expect(actionLines(session.take()), JSON.stringify(input)).toEqual(actions);
   }
   return session;
 }

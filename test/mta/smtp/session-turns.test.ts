@@ -1,7 +1,7 @@
 /** The machine alone: transactions one after another, and what bounds them. */
 import { describe, expect, test } from 'vitest';
 import {
-  actionText,
+  actionLines,
   BDAT,
   ENVELOPE_A,
   GROUP_A,
@@ -94,7 +94,7 @@ describe('pipelined DATA', () => {
     ]);
     expect(session.canStart).toBe(false);
     put(session, '250 taken');
-    expect(session.take().map(actionText)).toEqual(['a: endOfData 250 taken']);
+    expect(actionLines(session.take())).toEqual(['a: endOfData 250 taken']);
     expect(session.canStart).toBe(true);
   });
 
