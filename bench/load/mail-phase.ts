@@ -11,8 +11,8 @@ import type {
   MailWorld,
   RunningContestant,
 } from '../peers/contestant.ts';
-import { inject } from './injector.ts';
 import { type JsonChild, startJsonChild } from './json-child.ts';
+import { injectMail } from './mail-injector.ts';
 import { hostAddress, type Workload, workloadLetters } from './mail-workload.ts';
 import { cpuSeconds, residentOctets } from './proc.ts';
 import type { SinkCounts } from './sink.ts';
@@ -146,10 +146,8 @@ export const startOptions = ({ connections }: Load, held: boolean): ContestantOp
 export async function injectAll(running: RunningContestant, load: Load): Promise<void> {
   const { messages, sessions } = load;
   const letters = workloadLetters(load);
-  const { acknowledged, failed } = await inject({ ...running.smtp, sessions, letters });
-  if (acknowledged === messages) return;
-  const [first] = failed.values();
-  throw new Error(`${acknowledged} of ${messages} messages were taken; ${first}`);
+  const taken = await injectMail({ ...running.smtp, sessions, letters });
+  if (taken !== messages) throw new Error(`${taken} of ${messages} messages were taken`);
 }
 
 export async function arrivals(sink: Sink, { messages, recipients }: Load): Promise<SinkCounts> {
