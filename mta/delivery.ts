@@ -17,6 +17,7 @@ import { explain } from './delivery/explain.ts';
 import { HostHealth } from './delivery/hosts.ts';
 import { Lateness } from './delivery/lateness.ts';
 import { Outcomes } from './delivery/outcomes.ts';
+import { Census } from './delivery/queue-census.ts';
 import { Returns } from './delivery/returns.ts';
 import { Settler } from './delivery/settler.ts';
 import type { SiteContext } from './delivery/site-context.ts';
@@ -32,6 +33,7 @@ import { type Dispatcher, NEVER_MS } from './operator.ts';
 import type { RouteResult } from './plan/route.ts';
 import type {
   LimitChange,
+  QueueCensus,
   RerouteScope,
   SiteDetail,
   SiteStatus,
@@ -70,6 +72,7 @@ export class Delivery {
   #yieldedAtMs = Number.NEGATIVE_INFINITY;
   readonly #siteContext: SiteContext;
   readonly #watch = new Watch();
+  readonly #census: Census;
   #timers: Timer[] = [];
   #stopping = false;
   /** Wall ms since when an operator holds all mail back, or null. */
@@ -109,6 +112,14 @@ export class Delivery {
       stopping: () => this.#stopping,
     });
     this.#siteContext = this.#makeSiteContext();
+    this.#census = new Census(spool, (domain) => this.#aliasOf(domain));
+  }
+
+  #aliasOf(domain: string): string | null {
+    const queue = this.#domains.siteOf(domain);
+    if (queue !== undefined) return queue.site.alias;
+    const known = this.#deps.router.peek(domain);
+    return known?.kind === 'route' ? known.route.site.alias : null;
   }
 
   #makeSiteContext(): SiteContext {
@@ -286,6 +297,11 @@ export class Delivery {
 
   changes(): readonly LimitChange[] {
     return this.#watch.changes();
+  }
+
+  /** Where mail waits. @throws SpoolUnavailable */
+  census(): Promise<QueueCensus> {
+    return this.#census.take();
   }
 
   /** @param name id or alias */

@@ -228,6 +228,7 @@ async function startPrepared(
       ready: () => spool.trouble()?.text ?? (intake.draining ? 'draining: no mail is taken' : null),
       status: () => status(startedAtMs),
       changes: () => delivery.changes(),
+      census: () => delivery.census(),
       site: (name) => delivery.site(name),
       async why({ message, index }) {
         const recipients = await spool.inspect(message);

@@ -127,6 +127,24 @@ export interface SiteDetail extends SiteStatus {
 
 export const SITE_DOMAINS_MAX = 100;
 
+/** Mail that waits for one site. */
+export interface SiteLoad {
+  /** null where no route is known. */
+  readonly alias: string | null;
+  readonly recipients: number;
+  /** When the oldest message was accepted, wall ms. */
+  readonly oldestMs: number;
+  /** There is more than was counted. */
+  readonly isMore: boolean;
+}
+
+export interface QueueCensus {
+  /** Those with most first. */
+  readonly sites: readonly SiteLoad[];
+  /** The queue is longer than a census goes: some sites are not in it. */
+  readonly isMore: boolean;
+}
+
 export interface MtaStatus {
   readonly hostname: string;
   readonly startedAtMs: number;
@@ -250,6 +268,8 @@ export interface RunningMta {
   status(): Promise<MtaStatus>;
   /** What changed the pace of sites, the newest first; a bounded number. */
   changes(): readonly LimitChange[];
+  /** Where mail waits. @throws SpoolUnavailable */
+  census(): Promise<QueueCensus>;
   /** @param name id or alias. @returns null when nothing is known of it any more */
   site(name: string): SiteDetail | null;
   /** Recipients of one message still in the spool; empty when it is unknown or finished. */

@@ -4,6 +4,8 @@
  */
 import type { MessageId, Submission } from '../envelope.ts';
 import type {
+  CensusPage,
+  CensusRequest,
   DomainDue,
   ExpiryRequest,
   Lease,
@@ -31,6 +33,7 @@ export interface Operations {
   inspect: { asks: MessageId; yields: readonly QueuedRecipient[] };
   list: { asks: ListRequest; yields: ListPage };
   counts: { asks: null; yields: SpoolCounts };
+  census: { asks: CensusRequest; yields: CensusPage };
   /** Tries whether the trouble is over. */
   probe: { asks: null; yields: null };
   /** Commits, checkpoints and closes; the last request of all. */

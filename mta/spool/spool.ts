@@ -140,6 +140,28 @@ export interface ListRequest {
   readonly limit: number;
 }
 
+export interface CensusRequest {
+  /** Domains behind this one in order of name; null begins. */
+  readonly after: string | null;
+  readonly rowsMax: number;
+}
+
+export interface DomainLoad {
+  readonly domain: string;
+  /** Leased or not. */
+  readonly recipients: number;
+  /** Of those counted. */
+  readonly oldest: MessageId;
+  /** There are more than were counted. */
+  readonly isMore: boolean;
+}
+
+export interface CensusPage {
+  readonly domains: readonly DomainLoad[];
+  /** Where to go on; null at the end. */
+  readonly resume: string | null;
+}
+
 export interface SpoolCounts {
   /** Messages with at least one unsettled recipient. */
   readonly messages: number;
@@ -173,6 +195,8 @@ export interface Spool {
   inspect(message: MessageId): Promise<readonly QueuedRecipient[]>;
   list(request: ListRequest): Promise<readonly QueuedRecipient[]>;
   counts(): Promise<SpoolCounts>;
+  /** How much waits for each domain; cost grows with rowsMax at most. */
+  census(request: CensusRequest): Promise<CensusPage>;
   /** null while appends succeed; otherwise since when and why not, and what to do. */
   trouble(): WaitReason | null;
   /** Commits what was handed in, then closes. */

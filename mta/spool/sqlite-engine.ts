@@ -25,6 +25,8 @@ import type {
   WorkerSetup,
 } from './protocol.ts';
 import type {
+  CensusPage,
+  CensusRequest,
   DomainDue,
   ExpiryRequest,
   Lease,
@@ -184,6 +186,10 @@ class SqliteSpool implements Spool {
       from = page.resume;
     } while (from !== null && rows.length < limit);
     return rows;
+  }
+
+  census(request: CensusRequest): Promise<CensusPage> {
+    return this.#ask('census', request);
   }
 
   counts(): Promise<SpoolCounts> {

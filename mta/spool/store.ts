@@ -8,6 +8,7 @@
 import type Database from 'better-sqlite3';
 import type { MessageId } from '../envelope.ts';
 import { type Append, noteAppended, prepareAppend, type Totals } from './append.ts';
+import { Census } from './census.ts';
 import { Expirer } from './expire.ts';
 import { type Damage, Handout } from './handout.ts';
 import { Lanes, Tenants } from './lanes.ts';
@@ -23,7 +24,17 @@ import type { SpoolCounts } from './spool.ts';
 export type WriteRequest = Extract<Request, { op: 'append' | 'settle' }>;
 export type ReadRequest = Extract<
   Request,
-  { op: 'lease' | 'leaseExpired' | 'leaseMessage' | 'domains' | 'inspect' | 'list' | 'counts' }
+  {
+    op:
+      | 'lease'
+      | 'leaseExpired'
+      | 'leaseMessage'
+      | 'domains'
+      | 'inspect'
+      | 'list'
+      | 'counts'
+      | 'census';
+  }
 >;
 
 /** Unused pages are given back to the disk beyond this, and beyond a quarter of the file. */
@@ -53,6 +64,7 @@ export class Store {
   readonly #lessor: Lessor;
   readonly #expirer: Expirer;
   readonly #listing: Listing;
+  readonly #census: Census;
   readonly #lanes: Lanes;
   readonly #tenants: Tenants;
   #totals: Totals;
@@ -83,6 +95,7 @@ export class Store {
     });
     this.#expirer = new Expirer(db, leases, handout);
     this.#listing = new Listing(db, leases, this.#lanes);
+    this.#census = new Census(db);
     this.#totals = db
       .prepare<[], Totals>('SELECT last_id AS lastId, messages, recipients, quarantined FROM state')
       .get()!;
@@ -147,6 +160,8 @@ export class Store {
         return this.#listing.list(asks);
       case 'counts':
         return this.#counts();
+      case 'census':
+        return this.#census.page(asks);
     }
   }
 

@@ -16,7 +16,9 @@ export function addMtaDashboard(
   const sampler = new Sampler<MailSample>({
     clock,
     log,
-    read: (atMs) => readMail(mta.metrics, atMs),
+    // While the spool cannot be read, its trouble is told of instead.
+    read: async (atMs, isCoarse) =>
+      readMail(mta.metrics, atMs, isCoarse ? await mta.census().catch(() => null) : null),
   });
   scope.addHook('preClose', async () => sampler.stop());
   addDashboard(scope, {

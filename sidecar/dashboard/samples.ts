@@ -5,6 +5,7 @@
  * that a sample left out costs nothing but its own instant.
  */
 import type { Registry } from 'prom-client';
+import type { QueueCensus } from '../../mta/running.ts';
 import { SOURCES, type Source } from '../../resolver/counters.ts';
 import { Figures } from '../admin/figures.ts';
 
@@ -44,16 +45,19 @@ export interface MailSample {
   readonly failed: number;
   /** Lookups asked of the resolver since start. */
   readonly asked: number;
-  /** Where mail waits; only in samples for which it was counted. */
-  readonly sites?: readonly SiteLoad[];
+  /** Where mail waits, at most SITES_KEPT; only in samples for which it was counted. */
+  readonly sites?: readonly SampledSite[];
 }
 
-export interface SiteLoad {
+export interface SampledSite {
   readonly alias: string;
   readonly recipients: number;
   /** Age of the oldest message. */
   readonly oldestSeconds: number;
 }
+
+/** Those with most mail; two hours of them are some 2 MB. */
+const SITES_KEPT = 30;
 
 const DNS_METRICS = [
   'postilion_dns_answers_total',
@@ -98,7 +102,12 @@ const MAIL_METRICS = [
   'postilion_mta_dns_queries_total',
 ] as const;
 
-export async function readMail(registry: Registry, atMs: number): Promise<MailSample> {
+/** @param census where mail waits, or null when it was not counted */
+export async function readMail(
+  registry: Registry,
+  atMs: number,
+  census: QueueCensus | null,
+): Promise<MailSample> {
   const figures = await Figures.of(registry, MAIL_METRICS);
   const outcomes = figures.by('outcome', 'postilion_mta_messages_total');
   const queue = figures.by('state', 'postilion_mta_queue_messages');
@@ -119,5 +128,17 @@ export async function readMail(registry: Registry, atMs: number): Promise<MailSa
     clear: sessions.none ?? 0,
     failed: figures.total('postilion_mta_connection_failures_total'),
     asked: figures.total('postilion_mta_dns_queries_total'),
+    ...(census === null ? {} : { sites: sampledSites(census, atMs) }),
   };
+}
+
+/** Mail without a route is told of under the domains that DNS holds up. */
+function sampledSites({ sites }: QueueCensus, atMs: number): SampledSite[] {
+  const sampled: SampledSite[] = [];
+  for (const { alias, recipients, oldestMs } of sites) {
+    if (alias === null) continue;
+    const oldestSeconds = Math.max(0, Math.round((atMs - oldestMs) / 1000));
+    if (sampled.push({ alias, recipients, oldestSeconds }) === SITES_KEPT) break;
+  }
+  return sampled;
 }

@@ -64,3 +64,31 @@ test('no site of that name', async () => {
   const world = await createWorld({ mail: {}, sinks: {} }, cleanup);
   expect(world.mta.site('mx.nowhere.example~0000')).toBeNull();
 });
+
+test('a census counts waiting mail by site, and remembers where a domain belongs', async () => {
+  const busy = { onRecipient: () => '450 4.2.1 later' };
+  const world = await createWorld(
+    {
+      mail: {
+        'a.example': ['mx.one.example'],
+        'b.example': ['mx.one.example'],
+        'c.example': ['mx.two.example'],
+      },
+      sinks: { 'mx.one.example': busy, 'mx.two.example': busy },
+      mta: { retry: ['1h'] },
+    },
+    cleanup,
+  );
+  await world.send([
+    { to: ['u@a.example', 'v@a.example'] },
+    { to: ['u@b.example', 'u@c.example'] },
+  ]);
+  await waitFor(async () => (await world.mta.status()).outcomes.deferred === 4, 'all deferred');
+  const { sites, isMore } = await world.mta.census();
+  const brief = sites.map(({ alias, recipients }) => [alias?.replace(/~.*/, ''), recipients]);
+  expect(brief).toEqual([
+    ['mx.one.example', 3],
+    ['mx.two.example', 1],
+  ]);
+  expect(isMore).toBe(false);
+});

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { RecipientKey } from '../../../mta/envelope.ts';
-import type { QueuedRecipient, Spool } from '../../../mta/spool/spool.ts';
+import type { CensusPage, QueuedRecipient, Spool } from '../../../mta/spool/spool.ts';
 import { type Folder, scratchFolder } from '../../support/scratch.ts';
 import { leaseOf, openAt, START_MS, submission } from './fixture.ts';
 
@@ -82,5 +82,30 @@ describe('domains', () => {
     expect(await spool.domains(null, 1)).toEqual([{ domain: 'a.example', nextDueMs: START_MS }]);
     await spool.lease(leaseOf(['a.example'], { messagesMax: 1 }));
     expect(await spool.domains(null, 1)).toEqual([{ domain: 'b.example', nextDueMs: START_MS }]);
+  });
+});
+
+describe('census', () => {
+  test.each([
+    { rowsMax: 100, pages: [['a.example 2', 'b.example 2', 'c.example 1']] },
+    { rowsMax: 2, pages: [['a.example 2+'], ['b.example 2+'], ['c.example 1']] },
+    { rowsMax: 3, pages: [['a.example 2', 'b.example 2'], ['c.example 1']] },
+  ])('of $rowsMax entries a page', async ({ rowsMax, pages: expected }) => {
+    const found: string[][] = [];
+    let after: string | null = null;
+    do {
+      const page: CensusPage = await spool.census({ after, rowsMax });
+      found.push(
+        page.domains.map((one) => `${one.domain} ${one.recipients}${one.isMore ? '+' : ''}`),
+      );
+      after = page.resume;
+    } while (after !== null);
+    expect(found).toEqual(expected);
+  });
+
+  test('of what is leased too, by the oldest message', async () => {
+    const { domains } = await spool.census({ after: null, rowsMax: 100 });
+    const [first] = await spool.list({ domain: null, after: null, limit: 1 });
+    expect(domains.map(({ oldest }) => oldest === first!.message)).toEqual([true, true, false]);
   });
 });

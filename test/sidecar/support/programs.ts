@@ -186,6 +186,7 @@ export function fakeMta(): FakeMta {
       troubles: [],
     }),
     changes: () => [],
+    census: async () => ({ sites: [], isMore: false }),
     site: () => null,
     why: async ({ message }) => (message === 1_234_567_890 ? [WAITING] : []),
     async queue(request) {
