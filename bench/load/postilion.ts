@@ -19,6 +19,7 @@ export interface PostilionOptions {
   /** Keys of the tables, over what is set here. */
   readonly resolver?: Readonly<Record<string, unknown>>;
   readonly mta?: Readonly<Record<string, unknown>>;
+  readonly admin?: Readonly<Record<string, unknown>>;
   readonly upgrade?: Readonly<Record<string, unknown>>;
   /** Program and arguments to start it by, such as unshare and its options. */
   readonly startedBy?: readonly string[];
@@ -122,6 +123,7 @@ export async function startPostilion(options: PostilionOptions): Promise<Postili
       hostname: 'mta.example.net',
       ...options.mta,
     },
+    admin: { ...options.admin },
     upgrade: { ...options.upgrade },
   };
   const configFile = join(folder.path, 'postilion.toml');

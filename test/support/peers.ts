@@ -13,6 +13,7 @@ import { canBoot } from './machine.ts';
 
 /** Program that proves the peer is there → Debian package that brings it. */
 const PACKAGE_OF = {
+  chromium: 'chromium fonts-inter',
   curl: 'curl',
   dig: 'bind9-dnsutils',
   dnsdist: 'dnsdist',

@@ -7,6 +7,8 @@ import { Sites } from './queue.js';
 import { Domains, Limits, Upstreams, Waiting } from './tables.js';
 import { Verdicts } from './verdicts.js';
 
+const WAITING_SHOWN = 8;
+
 function Figures({ tick, state }) {
   const dns = tick.dns?.lately ?? null;
   const mail = tick.mail?.lately ?? null;
@@ -95,7 +97,13 @@ export function Overview({ tick, state, history }) {
     ${
       mail !== null &&
       html`<section class="card" aria-labelledby="waiting-title"><h2 id="waiting-title">Waiting, oldest first</h2>
-        <${Waiting} recipients=${mail.waiting} actions=${state.actions} caption="Recipients that wait, oldest first" />
+        <${Waiting} recipients=${mail.waiting.slice(0, WAITING_SHOWN)} actions=${state.actions} caption="Recipients that wait, oldest first" />
+        ${
+          mail.waiting.length > WAITING_SHOWN &&
+          html`<details><summary>${mail.waiting.length - WAITING_SHOWN} more</summary>
+            <${Waiting} recipients=${mail.waiting.slice(WAITING_SHOWN)} actions=${state.actions} caption="More recipients that wait" />
+          </details>`
+        }
       </section>`
     }
     ${dns !== null && html`<${Domains} dns=${dns} />`}

@@ -38,8 +38,10 @@ function loads(history, sites) {
 }
 
 /** Each cell is the most of the samples it stands for, so that no peak is lost. */
-function Strip({ alias, atMs, recipients }) {
-  if (recipients.length === 0) return html`<span class="nothing">not counted yet</span>`;
+function Strip({ alias, atMs, recipients: counted }) {
+  if (atMs.length === 0) return html`<span class="nothing">not counted yet</span>`;
+  // A site that was in no census had nothing that waited.
+  const recipients = counted.length === 0 ? atMs.map(() => 0) : counted;
   const per = Math.max(1, Math.ceil(recipients.length / CELLS));
   const cells = [];
   for (let at = 0; at < recipients.length; at += per)
@@ -88,7 +90,7 @@ export function Sites({ mail, history }) {
       <p class="heat-key" aria-hidden="true">fewer ${[0, 1, 2, 3, 4, 5, 6].map((shade) => html`<i class="swatch heat-${shade}"></i>`)} more waiting, over two hours</p>
     </div>
     <${Table} caption="Recipients that wait, by site" hideCaption rows=${rows} nothing="No site has had work yet."
-      columns=${[{ label: 'Site' }, { label: 'Over time', kind: 'strip-cell' }, { label: 'Waiting', number: true }, { label: 'Oldest', number: true }, { label: 'Connections', number: true }, { label: 'State' }, { label: 'Why', kind: 'wide' }]} />
+      columns=${[{ label: 'Site', kind: 'name' }, { label: 'Over time', kind: 'strip-cell' }, { label: 'Waiting', number: true }, { label: 'Oldest', number: true }, { label: 'Connections', number: true }, { label: 'State' }, { label: 'Why', kind: 'wide' }]} />
     ${more > 0 && html`<p class="nothing">And ${count(more)} more with less.</p>`}
     ${
       held.length > 0 &&

@@ -22,7 +22,7 @@ export function Table({ caption, columns, rows, nothing, hideCaption = false }) 
 }
 
 const DOMAIN_COLUMNS = [
-  { label: 'Domain' },
+  { label: 'Domain', kind: 'name' },
   { label: 'Lookups', number: true },
   { label: 'Packets', number: true },
   { label: 'Failed', number: true },
@@ -123,7 +123,7 @@ export function Limits({ mail, actions }) {
     <h2 id="limits-title">Limits and why they changed</h2>
     ${mail.suspensions.length > 0 && html`<${Suspensions} suspensions=${mail.suspensions} actions=${actions} />`}
     <${Table} caption="Changes of pace, the newest first" hideCaption rows=${rows} nothing="No site was slowed, held or rested since the start."
-      columns=${[{ label: 'When' }, { label: 'Site' }, { label: 'Change' }, { label: 'Why', kind: 'wide' }]} />
+      columns=${[{ label: 'When' }, { label: 'Site', kind: 'name' }, { label: 'Change' }, { label: 'Why', kind: 'wide' }]} />
   </section>`;
 }
 
@@ -158,7 +158,7 @@ export function Waiting({ recipients, actions, caption, nothing = 'Nothing waits
     ],
   }));
   return html`<${Table} caption=${caption} hideCaption rows=${rows} nothing=${nothing}
-    columns=${[{ label: 'Id' }, { label: 'Recipient' }, { label: 'Age', number: true }, { label: 'Tries', number: true }, { label: 'Next', number: true }, { label: 'Why it waits', kind: 'wide' }, { label: 'Action', hidden: true }]} />`;
+    columns=${[{ label: 'Id' }, { label: 'Recipient', kind: 'name' }, { label: 'Age', number: true }, { label: 'Tries', number: true }, { label: 'Next', number: true }, { label: 'Why it waits', kind: 'wide' }, { label: 'Action', hidden: true }]} />`;
 }
 
 function whenText(untilMs, now) {
