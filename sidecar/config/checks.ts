@@ -23,6 +23,7 @@ export function checkConfig(config: Config, role: Role, file: string | null): Fi
   const runsMta = role !== 'resolver';
 
   errors.push(...portsUsedTwice(listeners(config, role)));
+  warnings.push(...readableToken(config, file));
   if (runsResolver) errors.push(...upstreamLoops(config), ...resolverFiles(config));
   if (runsMta) {
     errors.push(...mtaFiles(config));
@@ -200,6 +201,17 @@ function openRelay({ mta }: Config): readonly Problem[] {
 }
 
 const OTHERS_MAY_READ = 0o004;
+
+function readableToken({ admin }: Config, file: string | null): readonly Problem[] {
+  if (file === null || admin.token === '') return [];
+  if ((statSync(file).mode & OTHERS_MAY_READ) === 0) return [];
+  return [
+    {
+      path: ['admin', 'token'],
+      message: `stands in a file that every user may read; chmod o-r "${file}"`,
+    },
+  ];
+}
 
 function readablePasswords({ mta }: Config, file: string | null): readonly Problem[] {
   if (file === null || Object.keys(mta.users).length === 0) return [];
