@@ -3,21 +3,31 @@ import { parseArgs } from 'node:util';
 
 export type Numbers<Name extends string> = Readonly<Record<Name, number>>;
 
-export interface BenchCommand<Name extends string> {
+export interface BenchCommand<Name extends string, List extends string = never> {
   /** Option → default; all are whole numbers of at least 1. */
   readonly defaults: Numbers<Name>;
-  run(numbers: Numbers<Name>): Promise<object>;
+  /** Option → what may stand in it, separated by commas; default: all of it. */
+  readonly lists?: Readonly<Record<List, readonly string[]>>;
+  run(numbers: Numbers<Name>, lists: Readonly<Record<List, readonly string[]>>): Promise<object>;
   /** What of an outcome is failure; default: none is. */
   failed?(outcome: object): boolean;
 }
 
 /** Runs the scenario with what the command line says; exit 1 when it failed. */
-export async function benchMain<Name extends string>(command: BenchCommand<Name>): Promise<void> {
+export async function benchMain<Name extends string, List extends string = never>(
+  command: BenchCommand<Name, List>,
+): Promise<void> {
   const names = Object.keys(command.defaults) as Name[];
+  const choices = Object.entries<readonly string[]>(command.lists ?? {});
   const { values } = parseArgs({
     options: {
       json: { type: 'boolean', default: false },
-      ...Object.fromEntries(names.map((name) => [name, { type: 'string' as const }])),
+      ...Object.fromEntries(
+        [...names, ...choices.map(([name]) => name)].map((name) => [
+          name,
+          { type: 'string' as const },
+        ]),
+      ),
     },
   });
   const given = values as Readonly<Record<string, string | boolean | undefined>>;
@@ -32,7 +42,19 @@ export async function benchMain<Name extends string>(command: BenchCommand<Name>
       return;
     }
   }
-  const outcome = await command.run(numbers);
+  const lists: Record<string, readonly string[]> = {};
+  for (const [name, all] of choices) {
+    const text = given[name];
+    const chosen = typeof text === 'string' ? text.split(',') : all;
+    const unknown = chosen.find((word) => !all.includes(word));
+    if (unknown !== undefined) {
+      process.stderr.write(`--${name}: no "${unknown}"; there are ${all.join(', ')}\n`);
+      process.exitCode = 1;
+      return;
+    }
+    lists[name] = chosen;
+  }
+  const outcome = await command.run(numbers, lists as Record<List, readonly string[]>);
   if (given.json === true) process.stdout.write(`${JSON.stringify(outcome, null, 2)}\n`);
   else
     for (const [name, value] of Object.entries(outcome)) if (isLine(value)) printLine(name, value);
