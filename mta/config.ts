@@ -311,5 +311,17 @@ export const mtaSchema = z
   })
   .prefault({});
 
-export type MtaConfig = z.output<typeof mtaSchema>;
+/** General limits, by the name that [mta.shaping] has for them → where they are set in general. */
+export const GENERAL_LIMITS = {
+  connections: ['delivery', 'connections'],
+  messages_per_connection: ['delivery', 'messages_per_connection'],
+  recipients_per_message: ['delivery', 'recipients_per_message'],
+  tls: ['delivery', 'tls'],
+  retry: ['retry'],
+} as const;
+
+export type MtaConfig = z.output<typeof mtaSchema> & {
+  /** Of GENERAL_LIMITS, those that the operator wrote; the others are defaults. Absent: none. */
+  readonly written?: ReadonlySet<string>;
+};
 export type DeliveryConfig = MtaConfig['delivery'];

@@ -37,6 +37,7 @@ import { Ledger } from './report/ledger.ts';
 import { EventOutlets } from './report/outlets.ts';
 import { TALLY_SCHEMA } from './report/tls/tally.ts';
 import {
+  type ExplainedLimit,
   type MtaDeps,
   type MtaStatus,
   type QueueRequest,
@@ -237,7 +238,7 @@ async function startPrepared(
           .map(explained);
       },
       queue: async (request) => (await listed(request)).map(explained),
-      route: (domain) => survey(router, domain, () => clock.monotonicMs()),
+      route: (domain) => survey(router, shaping, domain, () => clock.monotonicMs()),
       suspend: () => delivery.suspend(),
       resume: () => delivery.resume(),
       async show(message) {
@@ -325,6 +326,11 @@ async function startPrepared(
       .slice(0, request.limit);
   }
 
+  function limitsOf(domain: string): ExplainedLimit[] {
+    const known = router.peek(domain);
+    return known?.kind === 'route' ? shaping.explain(known.route.site, domain) : [];
+  }
+
   /** The operator's choice for a recipient, its domain, or its site where that is known. */
   function nextHopText(domain: string): string | null {
     const chosen = reroutes.ofDomain(domain);
@@ -343,6 +349,7 @@ async function startPrepared(
       address: recipient.address,
       domain: mailDomainOf(recipient.domain),
       nextHop: nextHopText(recipient.domain),
+      limits: limitsOf(recipient.domain),
       octets: recipient.contentOctets,
       receivedAtMs: recipient.receivedAtMs,
       attempts: recipient.attempts,

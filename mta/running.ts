@@ -40,6 +40,8 @@ export interface WaitingRecipient {
   readonly attempts: number;
   /** The next hop that an operator chose for it, or null: its MX. */
   readonly nextHop: string | null;
+  /** What its site may be asked, and who says so; empty while no route is known. */
+  readonly limits: readonly ExplainedLimit[];
   readonly wait: Wait;
   /** What would end the wait, in one sentence. */
   readonly change: string;
@@ -123,6 +125,15 @@ export interface SiteDetail extends SiteStatus {
   readonly slowed: Pick<Wait, 'text' | 'sinceMs'> | null;
   /** The newest first. */
   readonly replies: readonly SiteReply[];
+}
+
+/** A limit that holds for some mail. */
+export interface ExplainedLimit {
+  /** As in [mta.shaping]. */
+  readonly name: string;
+  readonly value: string;
+  /** Who set it: 'mta.shaping.provider.google', 'mta.delivery, mta.retry', 'community limits of google', 'default'. */
+  readonly source: string;
 }
 
 export const SITE_DOMAINS_MAX = 100;

@@ -26,6 +26,20 @@ export function parseDuration(text: string): number | null {
   return totalMs;
 }
 
+/** @returns the shortest text for which parseDuration() yields it, such as "5m" or "90s" */
+export function formatDuration(milliseconds: number): string {
+  const [unit, unitMs] = UNITS_LONGEST_FIRST.find(([, ms]) => milliseconds % ms === 0)!;
+  return milliseconds === 0 ? '0' : `${milliseconds / unitMs}${unit}`;
+}
+
+const UNITS_LONGEST_FIRST = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1_000],
+  ['ms', 1],
+] as const;
+
 /** A duration written "500ms", "30s", "5m", "1h30m", "3d" or "0"; yields milliseconds. */
 export const duration = (defaultText: string) =>
   z

@@ -34,7 +34,9 @@ export const shapingSchema = z
     community: z
       .boolean()
       .default(true)
-      .describe('Begin with the limits for large providers that come with Postilion.'),
+      .describe(
+        'Begin with the limits for large providers that come with Postilion. What you write outranks them, also [mta.delivery] and mta.retry; `postilion route DOMAIN` says which limit holds and who set it.',
+      ),
     provider: z
       .record(z.string(), providerSchema)
       .default({})

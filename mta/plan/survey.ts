@@ -3,8 +3,10 @@
  * the addresses of every MX host. Asks by way of the router, and so of its caches first.
  */
 
+import type { ExplainedLimit } from '../running.ts';
 import type { Route } from './route.ts';
 import type { Router } from './router.ts';
+import type { Shaping } from './shaping.ts';
 import type { TlsPolicy } from './site.ts';
 
 /** One MX host; `trouble` says why there are no addresses. */
@@ -39,6 +41,8 @@ export interface RouteSurvey {
   /** For so long the verdict is reused without asking; 0 for trouble. */
   readonly freshForMs: number;
   readonly site: SurveyedSite | null;
+  /** Of mail to the domain; empty without a site. */
+  readonly limits: readonly ExplainedLimit[];
   /** MX hosts, most preferred rank first. */
   readonly ranks: readonly (readonly SurveyedHost[])[];
 }
@@ -49,6 +53,7 @@ const NO_ROUTE = {
   authenticated: false,
   stale: false,
   site: null,
+  limits: [],
   ranks: [],
 } as const;
 
@@ -67,6 +72,7 @@ const ORIGIN_TEXT = {
  */
 export async function survey(
   router: Router,
+  shaping: Pick<Shaping, 'explain'>,
   domain: string,
   nowMs: () => number,
 ): Promise<RouteSurvey> {
@@ -95,6 +101,7 @@ export async function survey(
     stale: result.stale,
     freshForMs,
     site: { id, alias, port, tls, dane },
+    limits: shaping.explain(site, domain),
     ranks,
   };
 }

@@ -1,5 +1,6 @@
 /** `config show`: which value each setting has, and where it comes from. */
 import type { Command } from 'commander';
+import { type CommunityLimit, communityLimits } from '../../mta/community.ts';
 import { effectiveSettings, effectiveToml } from '../config/effective.ts';
 import { loadConfig } from '../config/load.ts';
 import { printJson } from './print.ts';
@@ -28,6 +29,17 @@ function show({ config: file, effective, json }: ShowFlags): void {
   const settings = effectiveSettings(loaded).filter(
     ({ origin }) => effective === true || origin === 'file',
   );
-  if (json === true) printJson({ file: loaded.file, settings });
-  else process.stdout.write(effectiveToml(settings, loaded.file));
+  const community = effective === true ? communityLimits(loaded.config.mta) : [];
+  if (json === true) printJson({ file: loaded.file, settings, community });
+  else process.stdout.write(effectiveToml(settings, loaded.file) + communityText(community));
+}
+
+/** As comments, since it is no part of the file. */
+function communityText(limits: readonly CommunityLimit[]): string {
+  if (limits.length === 0) return '';
+  const lines = limits.map(({ provider, name, value, outrankedBy }) => {
+    const fate = outrankedBy === null ? '' : `, outranked by ${outrankedBy}`;
+    return `#   ${provider}.${name} = ${value}${fate}`;
+  });
+  return `\n# Limits of large providers that come with Postilion (mta.shaping.community):\n${lines.join('\n')}\n`;
 }

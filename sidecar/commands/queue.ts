@@ -42,7 +42,8 @@ async function why(id: string, flags: AskFlags): Promise<void> {
 }
 
 function reasonText(recipient: WaitingRecipient): string {
-  const { id, address, reversePath, receivedAtMs, attempts, octets, nextHop, wait } = recipient;
+  const { id, address, reversePath, receivedAtMs, attempts, octets, nextHop, limits, wait } =
+    recipient;
   const now = Date.now();
   return columns([
     [id, `<${printable(reversePath)}> to <${printable(address)}>, ${octets} octets`],
@@ -52,6 +53,10 @@ function reasonText(recipient: WaitingRecipient): string {
     ['until', nextText(wait.untilMs, now)],
     ...(nextHop === null ? [] : [['goes to', `${printable(nextHop)}, by order of an operator`]]),
     ['changed by', printable(recipient.change)],
+    ...limits.map(({ name, value, source }) => [
+      'limit',
+      `${name} ${value}  (${printable(source)})`,
+    ]),
   ]);
 }
 

@@ -22,7 +22,8 @@ async function route(domain: string, flags: AskFlags): Promise<void> {
 }
 
 export function routeText(survey: RouteSurvey): string {
-  const { domain, verdict, enhanced, text, site, ranks, authenticated, freshForMs } = survey;
+  const { domain, verdict, enhanced, text, site, limits, ranks, authenticated, freshForMs } =
+    survey;
   const status = enhanced === null ? '' : ` (${enhanced})`;
   const rows: string[][] = [[printable(domain), `${verdict}: ${printable(text)}${status}`]];
   for (const [rank, hosts] of ranks.entries()) {
@@ -36,6 +37,9 @@ export function routeText(survey: RouteSurvey): string {
       ['  TLS', site.dane ? `${site.tls}, DANE where hosts have TLSA records` : site.tls],
       ['  DNS', vouched],
     );
+  }
+  for (const { name, value, source } of limits) {
+    rows.push(['  limit', `${name} ${value}  (${printable(source)})`]);
   }
   if (verdict !== 'trouble') rows.push(['  known for', durationText(freshForMs / 1000)]);
   return columns(rows);

@@ -7,6 +7,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { parse, TomlError } from 'smol-toml';
+import { GENERAL_LIMITS } from '../../mta/config.ts';
 import { RESOLVER_PORT } from '../../resolver/config.ts';
 import { formatEndpoint, parseEndpoint } from '../../runtime/settings.ts';
 import { checkConfig, type Role, reachable } from './checks.ts';
@@ -56,11 +57,20 @@ export function loadConfig(request: LoadRequest): Loaded {
   }
   const findings = checkConfig(parsed.data, request.role, file);
   if (findings.errors.length > 0) throw new ConfigInvalid(formatProblems(findings.errors, origin));
-  return { config: parsed.data, raw, file, warnings: formatProblems(findings.warnings, origin) };
+  const config = withWritten(parsed.data, raw);
+  return { config, raw, file, warnings: formatProblems(findings.warnings, origin) };
 }
 
 /** Parses what a parent process has checked already. */
-export const parseChecked = (raw: unknown): Config => configSchema.parse(raw);
+export const parseChecked = (raw: RawConfig): Config => withWritten(configSchema.parse(raw), raw);
+
+/** Which general limits were written, since these outrank what comes with the program. */
+function withWritten(config: Config, raw: RawConfig): Config {
+  const written = Object.entries(GENERAL_LIMITS)
+    .filter(([, path]) => valueAt(raw, ['mta', ...path]) !== undefined)
+    .map(([name]) => name);
+  return { ...config, mta: { ...config.mta, written: new Set(written) } };
+}
 
 function readSource(file: string): string {
   try {
@@ -115,7 +125,7 @@ function deriveHostname(raw: Table): void {
     assign(raw, ['mta', 'hostname'], hostname());
 }
 
-function valueAt(root: Table, path: KeyPath): unknown {
+function valueAt(root: Readonly<Table>, path: KeyPath): unknown {
   let value: unknown = root;
   for (const key of path)
     value = isTable(value) && Object.hasOwn(value, key) ? value[key] : undefined;

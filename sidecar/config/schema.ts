@@ -1,6 +1,6 @@
 /** The whole configuration file: one table for each program, and what both share. */
 import { z } from 'zod';
-import { mtaSchema } from '../../mta/config.ts';
+import { type MtaConfig, mtaSchema } from '../../mta/config.ts';
 import { resolverSchema } from '../../resolver/config.ts';
 import { duration } from '../../runtime/settings.ts';
 
@@ -54,7 +54,7 @@ export const configSchema = z.strictObject({
   upgrade: upgradeSchema,
 });
 
-export type Config = z.output<typeof configSchema>;
+export type Config = z.output<typeof configSchema> & { readonly mta: MtaConfig };
 
 /** The configuration as written, before defaults and units: plain JSON, so it can be sent to a child. */
 export type RawConfig = Readonly<Record<string, unknown>>;

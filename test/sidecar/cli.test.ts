@@ -181,6 +181,8 @@ describe('asking what runs', () => {
         '  id         1:25:opportunistic::mx1.example.net/mx2.example.net',
         '  TLS        opportunistic',
         '  DNS        DNSSEC vouches for the MX',
+        '  limit      connections 20  (community limits of google)',
+        '  limit      retry 1m 5m  (mta.delivery, mta.retry)',
         '  known for  1m 30s',
         '',
       ],

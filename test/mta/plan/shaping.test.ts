@@ -95,3 +95,58 @@ test('the configuration outranks the file that comes with the program, key by ke
   expect(shaping.providerOf([['hotmail-com.olc.protection.outlook.com']])).toBe('hotmail');
   expect(shaping.providerOf([['notyahoodns.net']])).toBeNull();
 });
+
+describe('what an operator wrote outranks what comes with the program', () => {
+  const gmail = site('gmail-smtp-in.l.google.com');
+  const community = {
+    google: { mx: ['*.l.google.com'], connections: 20, retry: [60_000, 120_000] },
+  };
+  const written = (names: readonly string[], shaping: object = {}) =>
+    new Shaping({ ...configOf(shaping, { connections: 7 }), written: new Set(names) }, community);
+
+  test.each([
+    // Written in general; of the provider; who wins, and who is said to have set it.
+    [[], {}, 20, 'provider google', [60_000, 120_000]],
+    [['connections'], {}, 7, 'site', [60_000, 120_000]],
+    [['retry'], {}, 20, 'provider google', [60_000]],
+    [
+      ['connections', 'retry'],
+      { provider: { google: { connections: 3 } } },
+      3,
+      'provider google',
+      [60_000],
+    ],
+    [
+      ['connections'],
+      { domain: { 'gmail.com': { connections: 2 } } },
+      2,
+      'domain gmail.com',
+      [60_000, 120_000],
+    ],
+  ] as const)('%j and %j', (names, shaping, connections, scope, retryMs) => {
+    const limits = written(names, shaping).limitsOf(gmail, 'gmail.com');
+    expect(limits.connections.max).toBe(connections);
+    expect(limits.connections.scope.startsWith(scope)).toBe(true);
+    expect(limits.retryMs).toEqual(retryMs);
+  });
+
+  test('and each limit says who set it', () => {
+    const shaping = written(['retry'], {
+      provider: { google: { messages_per_second: 5 } },
+      site: { 'gmail-smtp-in.l.google.com': { recipients_per_message: 9 } },
+      domain: { 'gmail.com': { tls: 'require' } },
+    });
+    expect(shaping.explain(gmail, 'gmail.com')).toEqual([
+      { name: 'connections', value: '20', source: 'community limits of google' },
+      { name: 'messages_per_connection', value: '1000', source: 'default' },
+      { name: 'messages_per_second', value: '5', source: 'mta.shaping.provider.google' },
+      {
+        name: 'recipients_per_message',
+        value: '9',
+        source: 'mta.shaping.site."gmail-smtp-in.l.google.com"',
+      },
+      { name: 'tls', value: 'require', source: 'mta.shaping.domain."gmail.com"' },
+      { name: 'retry', value: '1m', source: 'mta.delivery, mta.retry' },
+    ]);
+  });
+});

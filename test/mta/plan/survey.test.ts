@@ -26,7 +26,9 @@ const router = new Router({
   own: [],
   families: [4, 6],
 });
-const ask = (domain: string) => survey(router, domain, () => clock.monotonicMs());
+const LIMIT = { name: 'connections', value: '20', source: 'default' };
+const ask = (domain: string) =>
+  survey(router, { explain: () => [LIMIT] }, domain, () => clock.monotonicMs());
 
 test('a route names every host with its addresses, or why it has none', async () => {
   clock.advance(1_000);
@@ -37,6 +39,7 @@ test('a route names every host with its addresses, or why it has none', async ()
     origin: 'mx',
     stale: false,
     freshForMs: 300_000,
+    limits: [LIMIT],
     site: {
       id: '1:25:require::mx1.example.net/mx2.example.net/mx3.example.net',
       port: 25,

@@ -156,6 +156,13 @@ const REFUSED: readonly (readonly [source: string, errors: readonly string[]])[]
   ],
 ];
 
+test('it is known which general limits were written, here and in a child', () => {
+  const { config, raw } = load('[mta]\nretry = ["9m"]\n[mta.delivery]\ntls = "require"\nport = 26');
+  expect([...config.mta.written!].sort()).toEqual(['retry', 'tls']);
+  expect(parseChecked(raw).mta.written).toEqual(config.mta.written);
+  expect(load('').config.mta.written!.size).toBe(0);
+});
+
 describe('refused', () => {
   test.each(REFUSED)('%j', (source, errors) => expect(errorsOf(source)).toEqual(errors));
 

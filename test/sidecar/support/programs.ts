@@ -37,6 +37,7 @@ export const WAITING: WaitingRecipient = {
   receivedAtMs: 1_700_000_000_000,
   attempts: 2,
   nextHop: null,
+  limits: [{ name: 'connections', value: '20', source: 'default' }],
   wait: { on: 'retry', text: `450 \x1b[31m${SCRIPT}`, sinceMs: 1_700_000_000_000, untilMs: null },
   change: 'time',
 };
@@ -57,6 +58,10 @@ export const SURVEY: RouteSurvey = {
     tls: 'opportunistic',
     dane: false,
   },
+  limits: [
+    { name: 'connections', value: '20', source: 'community limits of google' },
+    { name: 'retry', value: '1m 5m', source: 'mta.delivery, mta.retry' },
+  ],
   ranks: [
     [{ host: 'mx1.example.net', addresses: ['192.0.2.1', '2001:db8::1'], trouble: null }],
     [{ host: 'mx2.example.net', addresses: [], trouble: 'looking up mx2.example.net: SERVFAIL' }],
