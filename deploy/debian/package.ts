@@ -69,8 +69,8 @@ export function writeTree(tree: string): void {
     copy(file, join(HOME, file), tree);
   link(`../lib/postilion/deploy/bin/postilion`, 'usr/bin/postilion', tree);
 
-  for (const unit of readdirSync(join(ROOT, 'deploy/systemd')))
-    copy(`deploy/systemd/${unit}`, `lib/systemd/system/${unit}`, tree);
+  // Not /lib, which is a link to it where the tree is copied to /.
+  copy('deploy/systemd', 'usr/lib/systemd/system', tree);
   copy('deploy/postilion.toml', 'etc/postilion/postilion.toml', tree);
   chmodSync(join(tree, 'etc/postilion/postilion.toml'), 0o640);
 

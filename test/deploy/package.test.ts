@@ -24,7 +24,7 @@ server:
   use-syslog: no
   local-zone: "remote.example." static
   local-data: "remote.example. 3600 MX 10 mx.remote.example."
-  local-data: "mx.remote.example. 3600 A 127.0.0.25"
+  local-data: "mx.remote.example. 3600 A 192.0.2.25"
 `;
 
 requirePeer(
@@ -65,7 +65,7 @@ requirePeer(
     for (const path of [
       './usr/bin/postilion ->',
       './usr/lib/postilion/sidecar/cli.ts',
-      './lib/systemd/system/postilion-resolver.socket',
+      './usr/lib/systemd/system/postilion-resolver.socket',
       './usr/share/man/man1/postilion.1.gz',
       './usr/share/doc/postilion/copyright',
       './usr/share/doc/postilion/examples/prometheus/rules.yml',
@@ -74,6 +74,8 @@ requirePeer(
     for (const name of ['vitest', 'typescript', '@biomejs', 'kubernetes-models', 'dns2'])
       expect(files).not.toContain(`/node_modules/${name}/`);
     expect(files).not.toMatch(/\/(?:test|bench)\/\w/);
+    // Of the folders in /, only those that are links nowhere.
+    expect(files.match(/(?<= \.\/)[^/\s]+(?=\/$)/gm)).toEqual(['etc', 'usr']);
     // Everything belongs to root, and only root writes it.
     expect(
       files
