@@ -1,49 +1,51 @@
 /**
- * Keeping a message: its row, its recipients, its id.
+ * A message in the index: its row, its recipients, its id.
  *
- * Invariant: ids rise, also when the clock goes back and across restarts, since the last one given is
- * committed together with the message that bears it.
+ * Invariant: ids rise, also when the clock goes back and across restarts, since the last one given is in
+ * the log, or in the index, with the message that bears it.
  */
-import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
-import { MESSAGE_EPOCH_MS, MESSAGES_PER_MS, type MessageId, type Submission } from '../envelope.ts';
-import type { Lanes, Tenants } from './lanes.ts';
-import type { Leases } from './leases.ts';
-import { OnceKeys } from './once.ts';
-import type { Repeated } from './protocol.ts';
+import { MESSAGE_EPOCH_MS, MESSAGES_PER_MS, type MessageId } from '../envelope.ts';
+import type { Meta } from './draft.ts';
+import type { Tenants } from './lanes.ts';
+import type { Place, Segments } from './segments.ts';
 
-/** The one row of `state`, as of the transaction under way. */
+/** What is counted of the index, as of the transaction under way. */
 export interface Totals {
-  lastId: MessageId;
   messages: number;
   recipients: number;
   quarantined: number;
 }
 
-/** Runs inside a transaction. @returns the id of the message, or that of an earlier one of the same key */
-export type Append = (
-  submission: Submission,
-  totals: Totals,
-  nowMs: number,
-) => MessageId | Repeated;
+/** A message whose content is in a segment already. */
+export interface Placed {
+  readonly id: MessageId;
+  readonly submission: Meta;
+  /** Of the first octet of its content. */
+  readonly place: Place;
+  readonly contentOctets: number;
+  readonly contentCrc: number;
+}
 
-export function prepareAppend(db: Database.Database, tenants: Tenants): Append {
+/** Runs inside a transaction. @param indices of the recipients that get rows; null for all */
+export type Append = (message: Placed, indices: readonly number[] | null, totals: Totals) => void;
+
+export function prepareAppend(
+  db: Database.Database,
+  { tenants, segments }: { readonly tenants: Tenants; readonly segments: Segments },
+): Append {
+  // Columns that are alike in every migrated file; content is empty there and absent here.
   const insertMessage = db.prepare(
     `INSERT INTO messages (id, reverse_path, body, smtp_utf8, received_ms, origin, recipients,
-       content_octets, content_crc32, tenant, campaign, extra, content)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       content_octets, content_crc32, tenant, campaign, extra, segment, at, content)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'')`,
   );
   const insertRecipient = db.prepare(
     `INSERT INTO recipients (message, n, domain, address, due_ms, attempts, lane, extra)
      VALUES (?, ?, ?, ?, ?, 0, ?, ?)`,
   );
-  const onceKeys = new OnceKeys(db);
-  return (submission, totals, nowMs) => {
-    const { envelope, content, receivedAtMs, tenant = '', priority = 'normal', once } = submission;
-    const before = once === undefined ? null : onceKeys.find(once, nowMs);
-    if (before !== null) return before;
-    const id = nextId(totals.lastId, nowMs);
-    if (once !== undefined) onceKeys.add(once, id, nowMs);
+  return ({ id, submission, place, contentOctets, contentCrc }, indices, totals) => {
+    const { envelope, receivedAtMs, tenant = '', priority = 'normal' } = submission;
     const { recipients } = envelope;
     const lane = tenants.laneFor(tenant, priority);
     const dueMs = dueOf(submission);
@@ -55,39 +57,26 @@ export function prepareAppend(db: Database.Database, tenants: Tenants): Append {
       receivedAtMs,
       submission.origin,
       recipients.length,
-      content.length,
-      crc32(content),
+      contentOctets,
+      contentCrc,
       tenant,
       submission.campaign ?? '',
       submission.extra ?? null,
-      content,
+      place.segment,
+      place.at,
     );
     for (const { index, domain, address, extra } of recipients) {
+      if (indices !== null && !indices.includes(index)) continue;
       insertRecipient.run(id, index, domain, address, dueMs, lane, extra ?? null);
+      totals.recipients += 1;
     }
-    totals.lastId = id;
+    segments.want(place.segment, 1, contentOctets);
     totals.messages += 1;
-    totals.recipients += recipients.length;
-    return id;
   };
 }
 
-/** To be called once the append is committed: its rows may come before what a lease last saw. */
-export function noteAppended(
-  { leases, lanes, tenants }: { leases: Leases; lanes: Lanes; tenants: Tenants },
-  id: MessageId,
-  submission: Submission,
-): void {
-  const lane = tenants.laneFor(submission.tenant ?? '', submission.priority ?? 'normal');
-  const dueMs = dueOf(submission);
-  for (const { index, domain } of submission.envelope.recipients) {
-    lanes.appeared(domain, lane);
-    leases.appeared({ domain, lane }, { dueMs, message: id, index });
-  }
-}
-
-const dueOf = ({ receivedAtMs, notBeforeMs = receivedAtMs }: Submission): number =>
+export const dueOf = ({ receivedAtMs, notBeforeMs = receivedAtMs }: Meta): number =>
   Math.max(receivedAtMs, notBeforeMs);
 
-const nextId = (lastId: MessageId, nowMs: number): MessageId =>
+export const nextId = (lastId: MessageId, nowMs: number): MessageId =>
   Math.max(lastId + 1, (nowMs - MESSAGE_EPOCH_MS) * MESSAGES_PER_MS);

@@ -8,6 +8,8 @@ import { type Body, type MessageId, PRIORITIES } from '../envelope.ts';
 import { type Lane, rankOf } from './lanes.ts';
 import type { Leases } from './leases.ts';
 import { type ReasonColumns, reasonOf } from './reason.ts';
+import type { SegmentId } from './segment-file.ts';
+import type { Segments } from './segments.ts';
 import type { LeasedMessage } from './spool.ts';
 import type { DueRow } from './walker.ts';
 
@@ -36,20 +38,34 @@ export interface MessageRow {
   readonly content: Buffer;
 }
 
+interface StoredRow extends Omit<MessageRow, 'content'> {
+  readonly content_octets: number;
+  readonly segment: SegmentId | null;
+  readonly at: number | null;
+  /** Empty where a segment has it. */
+  readonly content: Buffer | null;
+}
+
 /** Takes a message out of the way: afterwards its rows are gone, or leased. */
 export type Quarantine = (message: MessageId, damage: Damage) => void;
 
 export class Handout {
   readonly #leases: Leases;
   readonly #quarantine: Quarantine;
-  readonly #select: Database.Statement<[MessageId], MessageRow>;
+  readonly #segments: Segments;
+  readonly #select: Database.Statement<[MessageId], StoredRow>;
 
-  constructor(db: Database.Database, leases: Leases, quarantine: Quarantine) {
+  constructor(
+    db: Database.Database,
+    { leases, segments }: { readonly leases: Leases; readonly segments: Segments },
+    quarantine: Quarantine,
+  ) {
     this.#leases = leases;
+    this.#segments = segments;
     this.#quarantine = quarantine;
     this.#select = db.prepare(
       `SELECT reverse_path, body, smtp_utf8, received_ms, recipients, content_crc32,
-         tenant, campaign, extra, content
+         tenant, campaign, extra, content_octets, segment, at, content
        FROM messages WHERE id = ?`,
     );
   }
@@ -86,7 +102,7 @@ export class Handout {
   }
 
   #readRow(message: MessageId): MessageRow | Damage {
-    let row: MessageRow | undefined;
+    let row: StoredRow | undefined;
     try {
       row = this.#select.get(message);
     } catch (error) {
@@ -97,6 +113,21 @@ export class Handout {
       throw error;
     }
     if (row === undefined) return 'content missing';
-    return crc32(row.content) === row.content_crc32 ? row : 'checksum mismatch';
+    const content = contentOf(row, this.#segments);
+    if (typeof content === 'string') return content;
+    if (crc32(content) !== row.content_crc32) return 'checksum mismatch';
+    return { ...row, content };
   }
+}
+
+/** The content of a row, unchecked. */
+export function contentOf(
+  row: Pick<StoredRow, 'segment' | 'at' | 'content_octets' | 'content'>,
+  segments: Segments,
+): Buffer | Damage {
+  const { segment, at, content, content_octets: octets } = row;
+  if (segment === null || at === null) return content ?? 'content missing';
+  const read = segments.read({ segment, at }, octets);
+  if (typeof read !== 'string') return read;
+  return read === 'missing' ? 'content missing' : 'content unreadable';
 }

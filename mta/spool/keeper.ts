@@ -8,30 +8,42 @@
  * - While the database is open leases and settlements are served, whatever stands in the way of appends.
  */
 import { statfsSync } from 'node:fs';
+import { BALLAST_OCTETS, dropBallast, makeBallast } from './ballast.ts';
+import type { Out } from './journal.ts';
 import { Leases } from './leases.ts';
-import type { Answer, Batch, BatchReply, Incident, Request, Standing } from './protocol.ts';
+import type {
+  Answer,
+  AppendBlock,
+  Appended,
+  Batch,
+  BatchReply,
+  Incident,
+  Refusal,
+  Standing,
+} from './protocol.ts';
 import { openDatabase } from './schema.ts';
-import { type ReadRequest, Store, type WriteRequest } from './store.ts';
+import { type ReadRequest, type SettleRequest, Store } from './store.ts';
 import { StoreFault, type StoreTrouble, troubleOf } from './trouble.ts';
 
-/** Room that must be free before a full disk is trusted again. */
-const RECOVERY_OCTETS = 1_048_576;
-/** What the log may need while free pages inside the file are filled, as a share of the reserve. */
-const LOG_SHARE = 0.5;
+/** Room that must be free before a full disk is trusted again, the ballast to be made anew included. */
+const RECOVERY_OCTETS = 1_048_576 + BALLAST_OCTETS;
 /** Pause between two steps of giving space back, so that moving pages costs little beside the mail. */
 const TIDY_MS = 1_000;
+/** What making room may end. */
+const CROWDED: ReadonlySet<StoreTrouble> = new Set(['full', 'reserve']);
 /** These are looked at afresh with a new file descriptor when a probe still meets them. */
 const REOPEN: ReadonlySet<StoreTrouble | null> = new Set(['io', 'read-only', 'not-writable']);
 
-interface Numbered<R extends Request> {
+interface Numbered<R> {
   readonly at: number;
-  readonly request: R;
+  readonly asks: R;
 }
 
 export class Keeper {
   readonly #folder: string;
   readonly #reserveBytes: number;
   readonly #leases = new Leases();
+  readonly #out: Out = new Map();
   #store: Store | null = null;
   #standing: Standing | null = { trouble: 'closed', message: 'the spool is not open yet' };
   #incidents: Incident[] = [];
@@ -42,73 +54,86 @@ export class Keeper {
     this.#reserveBytes = reserveBytes;
   }
 
-  run({ sequence, nowMs, requests }: Batch): BatchReply {
+  run({ sequence, nowMs, appends, requests }: Batch): BatchReply {
     // Filled in another order; each request has its answer in the end.
     const answers: Answer[] = [];
-    const writes: Numbered<WriteRequest>[] = [];
+    const settles: Numbered<SettleRequest>[] = [];
     const reads: Numbered<ReadRequest>[] = [];
     let closes = false;
     for (const [at, request] of requests.entries()) {
-      if (request.op === 'append' || request.op === 'settle') {
-        writes.push({ at, request });
+      if (request.op === 'settle') {
+        settles.push({ at, asks: request.asks });
       } else if (request.op === 'probe' || request.op === 'close') {
         answers[at] = { ok: true, value: null };
         if (request.op === 'probe') this.#probe(nowMs);
         else closes = true;
       } else {
-        reads.push({ at, request });
+        reads.push({ at, asks: request });
       }
     }
-    if (writes.length > 0) this.#write(writes, nowMs, answers);
-    for (const { at, request } of reads) answers[at] = this.#read(request, nowMs);
+    const appended = this.#write(appends, settles, nowMs, answers);
+    if (reads.length > 0) this.#attempt((store) => store.bringUpToDate());
+    for (const { at, asks } of reads) answers[at] = this.#read(asks, nowMs);
     if (nowMs >= this.#tidyAtMs) this.#tidy(nowMs);
     if (closes) this.#close();
     const incidents = this.#incidents;
     this.#incidents = [];
-    return { sequence, answers, standing: this.#standing, incidents };
+    return { sequence, appended, answers, standing: this.#standing, incidents };
   }
 
-  #write(writes: Numbered<WriteRequest>[], nowMs: number, answers: Answer[]): void {
-    const isAppend = ({ request }: Numbered<WriteRequest>): boolean => request.op === 'append';
-    if (this.#standing === null && writes.some(isAppend)) this.#checkRoom();
-    let admitted = writes;
-    if (this.#store === null || this.#standing !== null) {
-      this.#refuse(writes.filter(isAppend), answers);
-      admitted = writes.filter((write) => !isAppend(write));
+  /** When nobody waits: what makes later requests cheaper. */
+  catchUp(): void {
+    this.#attempt((store) => store.catchUp());
+  }
+
+  #write(
+    appends: AppendBlock | null,
+    settles: readonly Numbered<SettleRequest>[],
+    nowMs: number,
+    answers: Answer[],
+  ): Appended | null {
+    if (appends !== null && this.#standing === null) this.#checkRoom();
+    if (appends !== null && (this.#store === null || this.#standing !== null)) {
+      this.#write(null, settles, nowMs, answers);
+      return this.#refusal();
     }
-    if (admitted.length === 0) return;
+    if (appends === null && settles.length === 0) return null;
     const store = this.#store;
     if (store === null) {
-      this.#refuse(admitted, answers);
-      return;
+      for (const { at } of settles) answers[at] = this.#refusal();
+      return null;
     }
     try {
-      const values = store.write(
-        admitted.map(({ request }) => request),
-        nowMs,
-      );
-      for (const [n, { at }] of admitted.entries()) answers[at] = { ok: true, value: values[n] };
+      const asks = settles.map((one) => one.asks);
+      const { ids, notices } = store.write(appends, asks, nowMs);
+      for (const [n, { at }] of settles.entries()) answers[at] = { ok: true, value: notices[n] };
+      return appends === null ? null : { ok: true, ids };
     } catch (error) {
       this.#notice(error);
-      this.#afterFailure(admitted, error, nowMs, answers);
+      return this.#afterFailure(appends, settles, { error, nowMs, answers });
     }
   }
 
   /** Settlements are tried again without the appends; a mistake in one request fails only that one. */
   #afterFailure(
-    writes: Numbered<WriteRequest>[],
-    error: unknown,
-    nowMs: number,
-    answers: Answer[],
-  ): void {
-    const settles = writes.filter(({ request }) => request.op === 'settle');
-    if (writes.length > 1 && troubleOf(error) === null) {
-      for (const write of writes) this.#write([write], nowMs, answers);
-    } else if (settles.length > 0 && settles.length < writes.length) {
-      this.#write(writes, nowMs, answers);
-    } else {
-      for (const { at } of writes) answers[at] = failure(error);
+    appends: AppendBlock | null,
+    settles: readonly Numbered<SettleRequest>[],
+    {
+      error,
+      nowMs,
+      answers,
+    }: { readonly error: unknown; readonly nowMs: number; readonly answers: Answer[] },
+  ): Appended | null {
+    if (appends !== null) {
+      this.#write(null, settles, nowMs, answers);
+      return failure(error);
     }
+    if (settles.length > 1 && troubleOf(error) === null) {
+      for (const settle of settles) this.#write(null, [settle], nowMs, answers);
+    } else {
+      for (const { at } of settles) answers[at] = failure(error);
+    }
+    return null;
   }
 
   #read(request: ReadRequest, nowMs: number): Answer {
@@ -126,8 +151,12 @@ export class Keeper {
     try {
       if (this.#store === null) this.#open(nowMs);
       if (this.#standing?.trouble === 'corrupt') return;
+      if (this.#standing !== null && CROWDED.has(this.#standing.trouble)) {
+        this.#attempt((store) => store.makeRoom());
+      }
       this.#requireRoom(this.#standing?.trouble === 'full' ? RECOVERY_OCTETS : 0);
-      this.#store?.probe();
+      this.#store?.probe(nowMs);
+      makeBallast(this.#folder);
       this.#standing = null;
     } catch (error) {
       this.#standing = { trouble: troubleOf(error) ?? 'io', message: textOf(error) };
@@ -138,7 +167,13 @@ export class Keeper {
   #open(nowMs: number): void {
     const report = (incident: Incident): void => void this.#incidents.push(incident);
     const db = openDatabase(this.#folder, nowMs, report);
-    this.#store = new Store(db, { folder: this.#folder, leases: this.#leases, report });
+    try {
+      const surroundings = { folder: this.#folder, leases: this.#leases, out: this.#out, report };
+      this.#store = new Store(db, surroundings, nowMs);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
   }
 
   /** Closes what is broken; leases stay, and the next probe opens it again. */
@@ -154,10 +189,17 @@ export class Keeper {
 
   #tidy(nowMs: number): void {
     this.#tidyAtMs = nowMs + TIDY_MS;
+    if (this.#standing === null) this.#attempt((store) => store.giveBack());
+  }
+
+  #attempt(work: (store: Store) => void): void {
     try {
-      if (this.#standing === null) this.#store?.giveBack();
+      if (this.#store !== null) work(this.#store);
     } catch (error) {
       this.#notice(error);
+      if (troubleOf(error) !== null) return;
+      const fields = { cause: error instanceof Error ? error.stack : String(error) };
+      this.#incidents.push({ level: 'error', fields, message: 'the spool is at fault; going on' });
     }
   }
 
@@ -174,17 +216,12 @@ export class Keeper {
     }
   }
 
-  /**
-   * Free pages inside the file count as room, so that a spool that filled its disk takes mail again
-   * once it has been worked off; but the log needs some of the disk itself.
-   */
   #requireRoom(octetsMin: number): void {
     const octets = Math.max(this.#reserveBytes, octetsMin);
     if (octets === 0 || this.#store === null) return;
     const { bavail, bsize } = statfsSync(this.#folder);
     const onDisk = bavail * bsize;
     if (onDisk >= octets) return;
-    if (onDisk >= octets * LOG_SHARE && onDisk + this.#store.freeOctets() >= octets) return;
     throw new StoreFault(
       this.#reserveBytes > 0 ? 'reserve' : 'full',
       `the disk of ${this.#folder} has ${onDisk} octets free, ${octets} are to be kept`,
@@ -193,20 +230,18 @@ export class Keeper {
 
   #notice(error: unknown): void {
     const trouble = troubleOf(error);
-    if (trouble !== null) this.#standing = { trouble, message: textOf(error) };
+    if (trouble === null) return;
+    this.#standing = { trouble, message: textOf(error) };
+    if (trouble === 'full') dropBallast(this.#folder);
   }
 
-  #refuse(writes: readonly Numbered<WriteRequest>[], answers: Answer[]): void {
-    for (const { at } of writes) answers[at] = this.#refusal();
-  }
-
-  #refusal(): Answer {
+  #refusal(): Refusal {
     const { trouble, message } = this.#standing!;
     return { ok: false, trouble, message };
   }
 }
 
-const failure = (error: unknown): Answer => ({
+const failure = (error: unknown): Refusal => ({
   ok: false,
   trouble: troubleOf(error),
   message: textOf(error),

@@ -21,7 +21,6 @@ import type { StoreTrouble } from './trouble.ts';
 
 /** Operation → what it asks and what it yields. */
 export interface Operations {
-  append: { asks: Submission; yields: MessageId | Repeated };
   settle: {
     asks: { settlements: readonly Settlement[]; notices: readonly Submission[] };
     yields: readonly MessageId[];
@@ -58,17 +57,41 @@ export interface ListPage {
   readonly resume: ListRequest['after'];
 }
 
+/** Messages to be appended: records whose headers are still to be written, in memory that both threads see. */
+export interface AppendBlock {
+  /** The mta's thread leaves it alone until the reply. */
+  readonly arena: SharedArrayBuffer;
+  /** Of the arena. */
+  readonly octets: number;
+  /**
+   * {@link DRAFT_FIELDS} numbers each: where it begins, octets of meta, octets of content, and how many
+   * recipients, all of them, its submitter takes up as leased; 0 when it waits for its turn.
+   */
+  readonly drafts: Float64Array;
+}
+
+export const DRAFT_FIELDS = 4;
+
 export interface Batch {
   readonly sequence: number;
   /** Wall milliseconds. */
   readonly nowMs: number;
+  readonly appends: AppendBlock | null;
   readonly requests: readonly Request[];
 }
 
-export type Answer =
-  | { readonly ok: true; readonly value: unknown }
-  /** trouble is null for a mistake of ours, which is no trouble of storage. */
-  | { readonly ok: false; readonly trouble: StoreTrouble | null; readonly message: string };
+export type Appended =
+  | { readonly ok: true; readonly ids: readonly (MessageId | Repeated)[] }
+  | Refusal;
+
+export interface Refusal {
+  readonly ok: false;
+  /** Null for a mistake of ours, which is no trouble of storage. */
+  readonly trouble: StoreTrouble | null;
+  readonly message: string;
+}
+
+export type Answer = { readonly ok: true; readonly value: unknown } | Refusal;
 
 /** A line for the log, which the spool's thread does not have. */
 export interface Incident {
@@ -84,6 +107,8 @@ export interface Standing {
 
 export interface BatchReply {
   readonly sequence: number;
+  /** Of all appends: all are kept, save those that repeat an earlier one, or none. */
+  readonly appended: Appended | null;
   readonly answers: readonly Answer[];
   /** Why appends are refused from here on, or null. */
   readonly standing: Standing | null;

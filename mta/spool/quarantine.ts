@@ -7,9 +7,11 @@ import { join } from 'node:path';
 import type Database from 'better-sqlite3';
 import { formatMessageId, type MessageId } from '../envelope.ts';
 import type { Totals } from './append.ts';
+import { quarantineFolder, syncFolder } from './folder.ts';
 import type { Damage } from './handout.ts';
 import type { Lane } from './lanes.ts';
-import { quarantineFolder, syncFolder } from './schema.ts';
+import type { SegmentId } from './segment-file.ts';
+import type { Segments } from './segments.ts';
 
 const FILE_MODE = 0o600;
 
@@ -20,6 +22,13 @@ export interface Remains {
   /** Without content; null when the row is unreadable or missing. */
   readonly head: object | null;
   readonly recipients: readonly QuarantinedRecipient[];
+  /** Where the content is; segment is null where it is in the row. */
+  readonly place: {
+    readonly segment: SegmentId | null;
+    readonly at: number | null;
+    readonly content_octets: number;
+  } | null;
+  /** As much of it as can be read. */
   readonly content: Uint8Array | null;
 }
 
@@ -32,7 +41,18 @@ export interface QuarantinedRecipient {
 }
 
 /** @throws when even the recipients cannot be read: then the damage is not this message's alone */
-export function readRemains(db: Database.Database, message: MessageId, damage: Damage): Remains {
+export function readRemains(
+  db: Database.Database,
+  segments: Segments,
+  { message, damage }: Pick<Remains, 'message' | 'damage'>,
+): Remains {
+  const place = readable(() =>
+    db
+      .prepare<[MessageId], Remains['place']>(
+        'SELECT segment, at, content_octets FROM messages WHERE id = ?',
+      )
+      .get(message),
+  );
   return {
     message,
     damage,
@@ -47,12 +67,16 @@ export function readRemains(db: Database.Database, message: MessageId, damage: D
     recipients: db
       .prepare<[MessageId], QuarantinedRecipient>('SELECT * FROM recipients WHERE message = ?')
       .all(message),
-    content: readable(() =>
-      db
-        .prepare<[MessageId], Uint8Array>('SELECT content FROM messages WHERE id = ?')
-        .pluck()
-        .get(message),
-    ),
+    place,
+    content:
+      place === null || place.segment === null || place.at === null
+        ? readable(() =>
+            db
+              .prepare<[MessageId], Uint8Array>('SELECT content FROM messages WHERE id = ?')
+              .pluck()
+              .get(message),
+          )
+        : segments.remains({ segment: place.segment, at: place.at }, place.content_octets),
   };
 }
 
@@ -60,7 +84,7 @@ export function readRemains(db: Database.Database, message: MessageId, damage: D
 export function exportRemains(folder: string, remains: Remains, nowMs: number): string {
   const target = quarantineFolder(folder);
   const path = join(target, formatMessageId(remains.message));
-  const { content, ...rest } = remains;
+  const { content, place: _, ...rest } = remains;
   if (content !== null) writeSynced(`${path}.eml`, content);
   const report = { ...rest, id: formatMessageId(remains.message), foundAtMs: nowMs };
   writeSynced(`${path}.json`, `${JSON.stringify(report, null, 2)}\n`);
@@ -68,11 +92,19 @@ export function exportRemains(folder: string, remains: Remains, nowMs: number): 
   return path;
 }
 
-/** Runs inside a transaction. The row of an unreadable content stays: freeing its pages needs them read. */
-export function deleteRemains(db: Database.Database, remains: Remains, totals: Totals): void {
-  const { message } = remains;
+/** Runs inside a transaction. The row of an unreadable content inside the database stays: freeing its pages needs them read. */
+export function deleteRemains(
+  db: Database.Database,
+  segments: Segments,
+  remains: Remains,
+  totals: Totals,
+): void {
+  const { message, place } = remains;
+  const segment = place?.segment ?? null;
   totals.recipients -= db.prepare('DELETE FROM recipients WHERE message = ?').run(message).changes;
-  if (remains.content !== null) db.prepare('DELETE FROM messages WHERE id = ?').run(message);
+  if (segment !== null || remains.content !== null)
+    db.prepare('DELETE FROM messages WHERE id = ?').run(message);
+  if (segment !== null) segments.want(segment, -1, -place!.content_octets);
   if (remains.head !== null) totals.messages -= 1;
   totals.quarantined += 1;
 }

@@ -3,39 +3,35 @@
  *
  * Invariants
  * - One process has the file, and with an exclusive lock: a second one is refused.
- * - A commit has reached the disk when COMMIT returns (WAL, synchronous FULL); the folder's own entry
- *   is synced when the file is made.
+ * - A commit survives the process, and after a loss of power the file is as some earlier commit left it
+ *   (WAL, synchronous NORMAL): what came later is in the log, see journal.ts. A checkpoint is durable.
  * - A file of a newer schema, or of another program, is left as it is.
- * - A file that is no database any more is moved to quarantine/, never deleted.
+ * - A file that is no database any more is moved to quarantine/ with its segments, never deleted.
  */
 import {
   accessSync,
-  closeSync,
   constants,
   existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
   readFileSync,
   renameSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import Database from 'better-sqlite3';
+import { makeFolder, quarantineFolder, syncFolder } from './folder.ts';
 import type { Incident } from './protocol.ts';
+import { SEGMENTS_FOLDER } from './segments.ts';
 import { StoreFault, troubleOf } from './trouble.ts';
 
 export const DATABASE_FILE = 'spool.sqlite';
 const OWNER_FILE = 'owner.pid';
-const QUARANTINE_FOLDER = 'quarantine';
-const FOLDER_MODE = 0o700;
 
 /** "PsSp": marks the file as ours. */
 const APPLICATION_ID = 0x5073_5370;
-const SCHEMA_VERSION = 3;
+const SCHEMA_VERSION = 4;
 
-/** Of 4 to 64 KiB, 8 KiB cost least CPU for 10 KB messages: one overflow page, and index pages stay small. */
+/** Of 4 to 64 KiB, 8 KiB cost least CPU when 10 KB contents were in the file, and still hold some fifty rows. */
 export const PAGE_OCTETS = 8192;
 /** Bound on SQLite's page cache. */
 const CACHE_OCTETS_MAX = 48 * 1_048_576;
@@ -55,6 +51,23 @@ const ONCE = `
   CREATE INDEX once_until ON once (until_ms);
 `;
 
+/** What is still wanted of each segment file. */
+const SEGMENTS = `
+  CREATE TABLE segments (
+    id       INTEGER PRIMARY KEY,
+    messages INTEGER NOT NULL,
+    octets   INTEGER NOT NULL      -- of contents
+  );
+`;
+
+/** Of the log: where reading it begins after a crash, and up to where the index has heard of it. */
+const LOG_PLACES = [
+  'low_segment INTEGER NOT NULL DEFAULT 0',
+  'low_at INTEGER NOT NULL DEFAULT 0',
+  'applied_segment INTEGER NOT NULL DEFAULT 0',
+  'applied_at INTEGER NOT NULL DEFAULT 0',
+];
+
 const TABLES = `
   CREATE TABLE messages (
     id             INTEGER PRIMARY KEY,
@@ -69,7 +82,9 @@ const TABLES = `
     tenant         TEXT NOT NULL DEFAULT '',
     campaign       TEXT NOT NULL DEFAULT '',
     extra          TEXT,             -- of the front door's own making
-    content        BLOB NOT NULL     -- last, so that the other columns are read without it
+    segment        INTEGER,          -- NULL where an older version has put the content here
+    at             INTEGER,          -- octet of the segment at which the content begins
+    content        BLOB              -- last, so that the other columns are read without it
   );
   CREATE TABLE recipients (
     message         INTEGER NOT NULL,
@@ -93,10 +108,12 @@ const TABLES = `
     last_id     INTEGER NOT NULL,    -- no id up to this one is given again
     messages    INTEGER NOT NULL,
     recipients  INTEGER NOT NULL,
-    quarantined INTEGER NOT NULL
+    quarantined INTEGER NOT NULL,
+    ${LOG_PLACES.join(', ')}
   );
-  INSERT INTO state VALUES (1, 0, 0, 0, 0);
+  INSERT INTO state (only, last_id, messages, recipients, quarantined) VALUES (1, 0, 0, 0, 0);
   ${ONCE}
+  ${SEGMENTS}
 `;
 
 /** From the version that is the index to the next; rows keep what they have, as normal mail of no tenant. */
@@ -112,6 +129,12 @@ const MIGRATIONS: Readonly<Record<number, string>> = {
     CREATE TABLE tenants (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
   `,
   2: ONCE,
+  3: `
+    ALTER TABLE messages ADD COLUMN segment INTEGER;
+    ALTER TABLE messages ADD COLUMN at INTEGER;
+    ${LOG_PLACES.map((column) => `ALTER TABLE state ADD COLUMN ${column};`).join(' ')}
+    ${SEGMENTS}
+  `,
 };
 
 /**
@@ -141,23 +164,6 @@ export function openDatabase(
   }
 }
 
-/** @returns the folder for what is damaged, made when it is missing */
-export function quarantineFolder(folder: string): string {
-  const path = join(folder, QUARANTINE_FOLDER);
-  makeFolder(path);
-  return path;
-}
-
-/** Makes names in a folder survive power loss. */
-export function syncFolder(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
 function openFile(folder: string): Database.Database {
   const path = join(folder, DATABASE_FILE);
   const isNew = octetsOf(path) === 0;
@@ -173,7 +179,7 @@ function openFile(folder: string): Database.Database {
     if (version === 0) db.pragma(`page_size = ${PAGE_OCTETS}`);
     if (version === 0) db.pragma('auto_vacuum = INCREMENTAL');
     db.pragma('journal_mode = WAL');
-    db.pragma('synchronous = FULL');
+    db.pragma('synchronous = NORMAL');
     db.pragma(`wal_autocheckpoint = ${CHECKPOINT_OCTETS / PAGE_OCTETS}`);
     db.pragma(`journal_size_limit = ${LOG_OCTETS_KEPT}`);
     db.pragma(`cache_size = ${-CACHE_OCTETS_MAX / 1024}`);
@@ -228,11 +234,6 @@ function migrate(db: Database.Database, from: number): void {
   }).immediate();
 }
 
-function makeFolder(path: string): void {
-  const first = mkdirSync(path, { recursive: true, mode: FOLDER_MODE });
-  if (first !== undefined) syncFolder(dirname(first));
-}
-
 /** For {@link inUse} of others; the lock itself is SQLite's. */
 function nameOwner(folder: string): void {
   try {
@@ -262,6 +263,10 @@ function moveAside(folder: string, nowMs: number): string {
   for (const suffix of ['', '-wal', '-shm', '-journal']) {
     const name = DATABASE_FILE + suffix;
     if (existsSync(join(folder, name))) renameSync(join(folder, name), join(target, name));
+  }
+  // Without their rows nobody knows what of them is still to be sent.
+  if (existsSync(join(folder, SEGMENTS_FOLDER))) {
+    renameSync(join(folder, SEGMENTS_FOLDER), join(target, SEGMENTS_FOLDER));
   }
   syncFolder(target);
   syncFolder(folder);

@@ -173,8 +173,12 @@ export interface SpoolCounts {
 }
 
 export interface Spool {
-  /** @throws SpoolUnavailable, or SubmittedBefore when `once` has a message already; then nothing was kept */
-  append(submission: Submission): Promise<MessageId>;
+  /**
+   * @param handOver every recipient is leased to the caller as the message is kept, so that it need not
+   *   ask for what it has in its hands; only where {@link mayHandOver}
+   * @throws SpoolUnavailable, or SubmittedBefore when `once` has a message already; then nothing was kept
+   */
+  append(submission: Submission, handOver?: boolean): Promise<MessageId>;
   lease(request: LeaseRequest): Promise<Lease>;
   /** Leases what has waited too long, whatever its domain; cost grows with what it returns, not with the queue. */
   leaseExpired(request: ExpiryRequest): Promise<readonly LeasedMessage[]>;
@@ -202,3 +206,7 @@ export interface Spool {
   /** Commits what was handed in, then closes. */
   close(): Promise<void>;
 }
+
+/** Whether it can be leased as it is appended: its key needs a row, and so does a list with gaps. */
+export const mayHandOver = ({ once, envelope }: Submission): boolean =>
+  once === undefined && envelope.recipients.every(({ index }, position) => index === position);

@@ -15,30 +15,34 @@ import type { Clock, Timer } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { LABEL, type MessageId, type Submission } from '../envelope.ts';
 import { SpoolLost, SpoolUnavailable, SubmittedBefore } from '../errors.ts';
+import { Arena, type Outgoing } from './arena.ts';
 import type {
   Batch,
   BatchReply,
   Operation,
   Operations,
+  Refusal,
+  Repeated,
   Request,
   Standing,
   WorkerSetup,
 } from './protocol.ts';
-import type {
-  CensusPage,
-  CensusRequest,
-  DomainDue,
-  ExpiryRequest,
-  Lease,
-  LeasedMessage,
-  LeaseRequest,
-  ListRequest,
-  MessageRequest,
-  QueuedRecipient,
-  Settlement,
-  Spool,
-  SpoolCounts,
-  WaitReason,
+import {
+  type CensusPage,
+  type CensusRequest,
+  type DomainDue,
+  type ExpiryRequest,
+  type Lease,
+  type LeasedMessage,
+  type LeaseRequest,
+  type ListRequest,
+  type MessageRequest,
+  mayHandOver,
+  type QueuedRecipient,
+  type Settlement,
+  type Spool,
+  type SpoolCounts,
+  type WaitReason,
 } from './spool.ts';
 import { asSpoolTrouble, REMEDY, type StoreTrouble } from './trouble.ts';
 
@@ -106,15 +110,22 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+interface WaitingAppend extends Outgoing {
+  resolve(kept: MessageId | Repeated): void;
+  reject(error: Error): void;
+}
+
 class SqliteSpool implements Spool {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #folder: string;
   readonly #onLost: (error: SpoolLost) => void;
   readonly #worker: Worker;
-  #appends: Waiting[] = [];
+  readonly #arena = new Arena();
+  #appends: WaitingAppend[] = [];
   #errands: Waiting[] = [];
-  #underWay: Waiting[] = [];
+  #appendsUnderWay: WaitingAppend[] = [];
+  #errandsUnderWay: Waiting[] = [];
   #appendOctets = 0;
   #sequence = 0;
   #isScheduled = false;
@@ -140,11 +151,15 @@ class SqliteSpool implements Spool {
     this.#worker.on('exit', () => this.#onEnd('the thread of the spool has ended'));
   }
 
-  async append(submission: Submission): Promise<MessageId> {
+  async append(submission: Submission, handOver = false): Promise<MessageId> {
+    assert(!handOver || mayHandOver(submission), 'the message may be handed over');
     const refusal = this.#refusalOf(submission);
     if (refusal !== null) throw refusal;
     this.#appendOctets += submission.content.length;
-    const kept = await this.#ask('append', submission);
+    const kept = await new Promise<MessageId | Repeated>((resolve, reject) => {
+      this.#appends.push({ submission, handOver, resolve, reject });
+      this.#schedule();
+    });
     if (typeof kept === 'number') return kept;
     throw new SubmittedBefore(kept.message, kept.digest);
   }
@@ -244,14 +259,14 @@ class SqliteSpool implements Spool {
         resolve: resolve as (value: unknown) => void,
         reject,
       };
-      (op === 'append' ? this.#appends : this.#errands).push(waiting);
+      this.#errands.push(waiting);
       this.#schedule();
     });
   }
 
   /** At the end of this turn of the loop, so that what arrives in it shares a commit. */
   #schedule(): void {
-    if (this.#isScheduled || this.#underWay.length > 0) return;
+    if (this.#isScheduled || this.#isUnderWay) return;
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
@@ -259,21 +274,27 @@ class SqliteSpool implements Spool {
     });
   }
 
+  get #isUnderWay(): boolean {
+    return this.#appendsUnderWay.length > 0 || this.#errandsUnderWay.length > 0;
+  }
+
   #send(): void {
-    if (this.#ended !== null || this.#underWay.length > 0) return;
+    if (this.#ended !== null || this.#isUnderWay) return;
     const errands = this.#errands.splice(0, BATCH_ERRANDS_MAX);
     const appends = this.#appends.splice(0, this.#appendsInBatch());
     // Appends handed in before close() are still to be committed: it goes with the last of them.
     if (errands.at(-1)?.request.op === 'close' && this.#appends.length > 0) {
       this.#errands.push(errands.pop()!);
     }
-    this.#underWay = [...errands, ...appends];
-    if (this.#underWay.length === 0) return;
+    this.#errandsUnderWay = errands;
+    this.#appendsUnderWay = appends;
+    if (!this.#isUnderWay) return;
     this.#sequence += 1;
     const batch: Batch = {
       sequence: this.#sequence,
       nowMs: this.#clock.wallMs(),
-      requests: this.#underWay.map(({ request }) => request),
+      appends: appends.length === 0 ? null : this.#arena.layOut(appends),
+      requests: errands.map(({ request }) => request),
     };
     this.#worker.postMessage(batch);
   }
@@ -281,27 +302,32 @@ class SqliteSpool implements Spool {
   #appendsInBatch(): number {
     let octets = 0;
     let count = 0;
-    for (const { request } of this.#appends) {
+    for (const { submission } of this.#appends) {
       if (count === BATCH_APPENDS_MAX) break;
-      octets += octetsOf(request);
+      octets += submission.content.length;
       if (count > 0 && octets > BATCH_OCTETS_MAX) break;
       count += 1;
     }
     return count;
   }
 
-  #onReply({ sequence, answers, standing, incidents }: BatchReply): void {
+  #onReply({ sequence, appended, answers, standing, incidents }: BatchReply): void {
     assert.equal(sequence, this.#sequence, 'replies come in order');
     for (const { level, fields, message } of incidents) this.#log[level](fields, message);
-    const answered = this.#underWay;
-    this.#underWay = [];
+    const errands = this.#errandsUnderWay;
+    const appends = this.#appendsUnderWay;
+    this.#errandsUnderWay = [];
+    this.#appendsUnderWay = [];
     this.#stand(standing);
-    for (const [at, { request, resolve, reject }] of answered.entries()) {
-      this.#appendOctets -= octetsOf(request);
+    for (const [at, { submission, resolve, reject }] of appends.entries()) {
+      this.#appendOctets -= submission.content.length;
+      if (appended?.ok === true) resolve(appended.ids[at]!);
+      else reject(errorOf(appended!));
+    }
+    for (const [at, { resolve, reject }] of errands.entries()) {
       const answer = answers[at]!;
       if (answer.ok) resolve(answer.value);
-      else if (answer.trouble === null) reject(new Error(answer.message));
-      else reject(unavailable(answer.trouble, answer.message));
+      else reject(errorOf(answer));
     }
     if (this.#appends.length > 0 || this.#errands.length > 0) this.#schedule();
   }
@@ -328,11 +354,15 @@ class SqliteSpool implements Spool {
 
   #refusalOf(submission: Submission): Error | null {
     assertSound(submission);
+    if (this.#closing !== null) {
+      return new SpoolUnavailable('closed', 'the spool is being closed');
+    }
+    if (this.#ended !== null) return unavailable(this.#ended.trouble, this.#ended.message);
     if (this.#trouble !== null) {
       const { standing, reason } = this.#trouble;
       return unavailable(standing.trouble, reason.text);
     }
-    const waits = this.#appends.length + this.#underWay.length;
+    const waits = this.#appends.length + this.#appendsUnderWay.length;
     if (
       waits < APPENDS_WAITING_MAX &&
       this.#appendOctets + submission.content.length <= APPEND_OCTETS_WAITING_MAX
@@ -352,8 +382,10 @@ class SqliteSpool implements Spool {
     this.#ended = standing;
     this.#probeTimer?.cancel();
     this.#stand(standing);
-    const lost = [...this.#underWay, ...this.#errands, ...this.#appends];
-    this.#underWay = [];
+    const errands = [...this.#errandsUnderWay, ...this.#errands];
+    const lost = [...errands, ...this.#appendsUnderWay, ...this.#appends];
+    this.#errandsUnderWay = [];
+    this.#appendsUnderWay = [];
     this.#errands = [];
     this.#appends = [];
     for (const { reject } of lost) reject(new SpoolUnavailable('closed', message));
@@ -368,7 +400,8 @@ const raise = (error: SpoolLost): never => {
 const unavailable = (trouble: StoreTrouble, message: string): SpoolUnavailable =>
   new SpoolUnavailable(asSpoolTrouble(trouble), message);
 
-const octetsOf = ({ op, asks }: Request): number => (op === 'append' ? asks.content.length : 0);
+const errorOf = ({ trouble, message }: Refusal): Error =>
+  trouble === null ? new Error(message) : unavailable(trouble, message);
 
 /** Our own callers' duty: somebody to deliver to, each recipient once, and labels that are labels. */
 function assertSound({ envelope, tenant = '', campaign = '' }: Submission): void {

@@ -11,6 +11,7 @@ const keeper = new Keeper(folder, reserveBytes);
 port.on('message', (batch: Batch) => {
   const reply = keeper.run(batch);
   port.postMessage(reply, contentsOf(batch, reply.answers));
+  keeper.catchUp();
 });
 
 /** What a lease hands out is the caller's, so it is moved rather than copied. */

@@ -1,27 +1,35 @@
 /**
- * The open database: transactions, the totals that are kept with them, and reads.
+ * The open spool: the log, the index that follows it, and reads.
  *
  * Invariants
- * - `state` is written in every transaction that changes what it counts, so counting costs nothing.
+ * - What write() returned for is in the log. The index hears of it before the next read.
+ * - `state` is written in every transaction that changes what it counts, so counting costs nothing; it
+ *   also says how far into the log the index has come.
  * - Memory (leases, totals) changes after the commit, never before.
  */
 import type Database from 'better-sqlite3';
 import type { MessageId } from '../envelope.ts';
-import { type Append, noteAppended, prepareAppend, type Totals } from './append.ts';
+import type { Totals } from './append.ts';
+import { Applier } from './apply.ts';
 import { Census } from './census.ts';
 import { Expirer } from './expire.ts';
 import { type Damage, Handout } from './handout.ts';
+import { Journal, type Op, type Out, plan } from './journal.ts';
 import { Lanes, Tenants } from './lanes.ts';
 import { Lessor } from './lease.ts';
 import type { Leases } from './leases.ts';
 import { Listing } from './list.ts';
-import type { Incident, Repeated, Request } from './protocol.ts';
+import { LogWriter, type Written } from './log-writer.ts';
+import { OnceKeys } from './once.ts';
+import type { AppendBlock, Incident, Operations, Request } from './protocol.ts';
 import { deleteRemains, exportRemains, type Remains, readRemains } from './quarantine.ts';
+import { replay } from './replay.ts';
 import { PAGE_OCTETS } from './schema.ts';
-import { endLeases, prepareSettle, type Settle } from './settle.ts';
+import { type Place, Segments } from './segments.ts';
 import type { SpoolCounts } from './spool.ts';
+import { troubleOf } from './trouble.ts';
 
-export type WriteRequest = Extract<Request, { op: 'append' | 'settle' }>;
+export type SettleRequest = Operations['settle']['asks'];
 export type ReadRequest = Extract<
   Request,
   {
@@ -42,13 +50,30 @@ const FREE_OCTETS_KEPT = 64 * 1_048_576;
 const FREE_SHARE_KEPT = 0.25;
 /** Pages moved at a time to that end: 4 MiB. */
 const VACUUM_PAGES = 512;
+/** Operations that the index may be behind before it is brought up to date without being asked. */
+const OPS_MAX = 512;
+/** Messages handed over and not settled; beyond this the oldest get rows. It bounds memory and a replay. */
+const HANDED_MAX = 16_384;
+/** The log may grow by so much until a checkpoint makes the index durable, so that less need be read again. */
+const CHECKPOINT_LOG_OCTETS = 32 * 1_048_576;
 
 interface Surroundings {
   readonly folder: string;
   /** Outlive the database when it is opened again. */
   readonly leases: Leases;
+  readonly out: Out;
   report(incident: Incident): void;
 }
+
+interface StateRow extends Totals {
+  readonly lastId: MessageId;
+  readonly lowSegment: number;
+  readonly lowAt: number;
+  readonly appliedSegment: number;
+  readonly appliedAt: number;
+}
+
+type State = readonly [number, number, number, number, number, number, number, number];
 
 export class Store {
   readonly #db: Database.Database;
@@ -56,91 +81,114 @@ export class Store {
   readonly #begin: Database.Statement<[]>;
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
-  readonly #saveTotals: Database.Statement<[number, number, number, number]>;
+  readonly #saveState: Database.Statement<[...State]>;
   readonly #freePages: Database.Statement<[], number>;
   readonly #pages: Database.Statement<[], number>;
-  readonly #append: Append;
-  readonly #settle: Settle;
+  readonly #segments: Segments;
+  readonly #journal: Journal;
+  readonly #writer: LogWriter;
+  readonly #applier: Applier;
   readonly #lessor: Lessor;
   readonly #expirer: Expirer;
   readonly #listing: Listing;
   readonly #census: Census;
-  readonly #lanes: Lanes;
-  readonly #tenants: Tenants;
   #totals: Totals;
-  #nowMs = 0;
+  #lastId: MessageId;
+  #nowMs: number;
+  /** As in the index. */
+  #applied: Place;
+  /** As a crash of the whole machine would leave it. */
+  #durableLow: Place;
+  #checkpointAtOctets = 0;
 
-  constructor(db: Database.Database, surroundings: Surroundings) {
+  /** Reads the log again where it has to. @throws what stopped it */
+  constructor(db: Database.Database, surroundings: Surroundings, nowMs: number) {
     this.#db = db;
     this.#surroundings = surroundings;
-    const { leases } = surroundings;
+    this.#nowMs = nowMs;
+    const { folder, leases, out } = surroundings;
     this.#begin = db.prepare('BEGIN IMMEDIATE');
     this.#commit = db.prepare('COMMIT');
     this.#rollback = db.prepare('ROLLBACK');
-    this.#saveTotals = db.prepare(
-      'UPDATE state SET last_id = ?, messages = ?, recipients = ?, quarantined = ?',
+    this.#saveState = db.prepare(
+      `UPDATE state SET last_id = ?, messages = ?, recipients = ?, quarantined = ?,
+         low_segment = ?, low_at = ?, applied_segment = ?, applied_at = ?`,
     );
     this.#freePages = db.prepare<[], number>('PRAGMA freelist_count').pluck();
     this.#pages = db.prepare<[], number>('PRAGMA page_count').pluck();
-    this.#lanes = new Lanes(db);
-    this.#tenants = new Tenants(db);
-    this.#append = prepareAppend(db, this.#tenants);
-    this.#settle = prepareSettle(db);
-    const handout = new Handout(db, leases, (message, damage) => this.#quarantine(message, damage));
-    this.#lessor = new Lessor(db, {
-      leases,
-      handout,
-      lanes: this.#lanes,
-      tenants: this.#tenants,
-    });
+    const segments = new Segments(db, folder);
+    const journal = new Journal(segments, out);
+    const lanes = new Lanes(db);
+    const tenants = new Tenants(db);
+    this.#segments = segments;
+    this.#journal = journal;
+    this.#writer = new LogWriter({ segments, journal, onceKeys: new OnceKeys(db) });
+    this.#applier = new Applier(db, { segments, journal, leases, lanes, tenants });
+    const handout = new Handout(db, { leases, segments }, (message, damage) =>
+      this.#quarantine(message, damage),
+    );
+    this.#lessor = new Lessor(db, { leases, handout, lanes, tenants });
     this.#expirer = new Expirer(db, leases, handout);
-    this.#listing = new Listing(db, leases, this.#lanes);
+    this.#listing = new Listing(db, leases, lanes);
     this.#census = new Census(db);
-    this.#totals = db
-      .prepare<[], Totals>('SELECT last_id AS lastId, messages, recipients, quarantined FROM state')
-      .get()!;
+    const state = readState(db);
+    this.#totals = state;
+    this.#lastId = state.lastId;
+    this.#applied = { segment: state.appliedSegment, at: state.appliedAt };
+    this.#durableLow = { segment: state.lowSegment, at: state.lowAt };
+    this.#replay();
   }
 
-  /**
-   * Runs the requests in one transaction.
-   * @returns a value for each, once they are durable
-   * @throws what stopped it; then nothing of them is kept
-   */
-  write(requests: readonly WriteRequest[], nowMs: number): unknown[] {
-    const values = requests.some(needsCommit)
-      ? this.#commitAll(requests, nowMs)
-      : requests.map(() => []);
-    this.#remember(requests, values);
-    return values;
-  }
-
-  #commitAll(requests: readonly WriteRequest[], nowMs: number): unknown[] {
-    return this.#transact((totals) => {
-      return requests.map((request) => this.#perform(request, totals, nowMs));
-    });
-  }
-
-  /** What is committed, in memory too. */
-  #remember(requests: readonly WriteRequest[], values: readonly unknown[]): void {
-    const { leases, report } = this.#surroundings;
-    const memory = { leases, lanes: this.#lanes, tenants: this.#tenants };
+  /** Durable when it returns. @throws what stopped it; then nothing of it is kept */
+  write(
+    appends: AppendBlock | null,
+    settles: readonly SettleRequest[],
+    nowMs: number,
+  ): Pick<Written, 'ids' | 'notices'> {
+    this.#nowMs = nowMs;
+    const { leases } = this.#surroundings;
+    const holds = (message: MessageId, index: number): boolean => leases.holds(message, index);
+    const asked = settles.map(({ settlements, notices }) => ({
+      plan: plan(settlements, this.#journal, holds),
+      notices,
+    }));
+    const logged = asked.filter(
+      ({ plan: { outcome }, notices }) =>
+        outcome.done.length + outcome.deferred.length + outcome.kept.length + notices.length > 0,
+    );
+    let ids: Written['ids'] = [];
+    let notices: MessageId[][] = [];
+    if (appends !== null || logged.length > 0) {
+      const written = this.#writer.write(appends, logged, { lastId: this.#lastId, nowMs });
+      ({ ids, notices, lastId: this.#lastId } = written);
+    }
     let strangers = 0;
-    for (const [at, { op, asks }] of requests.entries()) {
-      if (op === 'append') {
-        const id = values[at] as MessageId | Repeated;
-        if (typeof id === 'number') noteAppended(memory, id, asks);
-      } else {
-        strangers += endLeases(asks.settlements, memory);
-        const ids = values[at] as MessageId[];
-        for (const [n, notice] of asks.notices.entries()) noteAppended(memory, ids[n]!, notice);
+    for (const {
+      plan: { untouched },
+    } of asked) {
+      for (const { message, index } of untouched) {
+        const held = leases.end(message, index);
+        if (held === undefined) strangers += 1;
+        else leases.appeared(held, { dueMs: held.dueMs, message, index });
       }
     }
-    if (strangers === 0) return;
-    report({
-      level: 'warn',
-      fields: { recipients: strangers },
-      message: 'settled what was not leased; ignored',
-    });
+    this.#reportStrangers(strangers);
+    return { ids, notices: asked.map((one) => notices[logged.indexOf(one)] ?? []) };
+  }
+
+  /** To be called when there is time: keeps the index from falling far behind the log. @throws what stopped it */
+  catchUp(): void {
+    const excess = this.#journal.handedMessages - HANDED_MAX;
+    if (excess > 0) this.#journal.keepOldest(excess + HANDED_MAX / 2);
+    if (excess > 0 || this.#journal.ops.length >= OPS_MAX) this.#apply();
+    if (this.#segments.appended - this.#checkpointAtOctets >= CHECKPOINT_LOG_OCTETS) {
+      this.#checkpoint();
+    }
+  }
+
+  /** The index hears of all that is in the log. @throws what stopped it */
+  bringUpToDate(): void {
+    if (this.#journal.ops.length > 0) this.#apply();
   }
 
   read({ op, asks }: ReadRequest, nowMs: number): unknown {
@@ -155,82 +203,174 @@ export class Store {
       case 'domains':
         return this.#listing.domains(asks.after, asks.limit);
       case 'inspect':
+        if (this.#journal.find(asks) !== undefined) this.#keepAll();
         return this.#listing.inspect(asks);
       case 'list':
+        this.#keepAll();
         return this.#listing.list(asks);
       case 'counts':
         return this.#counts();
       case 'census':
+        this.#keepAll();
         return this.#census.page(asks);
     }
   }
 
-  /** Octets inside the file that new messages can take. */
-  freeOctets(): number {
-    return this.#freePages.get()! * PAGE_OCTETS;
-  }
-
-  /** Lets the file shrink after a burst, a little with each call. */
+  /** Lets the files shrink after a burst, a little with each call. */
   giveBack(): void {
+    if (this.#segments.hasUnwanted) this.#checkpoint();
     const free = this.#freePages.get()!;
     if (free * PAGE_OCTETS <= FREE_OCTETS_KEPT) return;
     if (free <= this.#pages.get()! * FREE_SHARE_KEPT) return;
     this.#db.pragma(`incremental_vacuum(${VACUUM_PAGES})`);
   }
 
-  /** Makes one durable write. @throws when there is still something in the way */
-  probe(): void {
+  /** Room is needed: what of the log is not wanted goes, the current segment too. */
+  makeRoom(): void {
+    this.#segments.sealUnwanted();
+    if (this.#segments.hasUnwanted) this.#checkpoint();
+  }
+
+  /** Makes one durable write to the log, and one to the index. @throws when there is still something in the way */
+  probe(nowMs: number): void {
+    this.#writer.probe(nowMs);
     // Skips an id: SQLite does not write a page for a row that stays the same.
-    this.#transact((totals) => {
-      totals.lastId += 1;
-    });
+    this.#lastId += 1;
+    this.#apply();
   }
 
   close(): void {
+    try {
+      this.#journal.keepOldest(this.#journal.handedMessages);
+      this.#segments.seal();
+      this.#apply();
+      this.#checkpoint();
+    } catch {
+      // The log has it all; the next start reads it from there.
+    }
+    this.#segments.close();
     this.#db.close();
   }
 
-  #perform(
-    request: WriteRequest,
-    totals: Totals,
-    nowMs: number,
-  ): MessageId | Repeated | MessageId[] {
-    if (request.op === 'append') return this.#append(request.asks, totals, nowMs);
-    const { settlements, notices } = request.asks;
-    this.#settle(settlements, this.#surroundings.leases, totals);
-    // Notices bear no key, so each becomes a message.
-    return notices.map((notice) => this.#append(notice, totals, nowMs) as MessageId);
+  #replay(): void {
+    const { folder, report } = this.#surroundings;
+    const lastId = replay({
+      folder,
+      segments: this.#segments,
+      journal: this.#journal,
+      low: this.#durableLow,
+      applied: this.#applied,
+      report,
+    });
+    this.#lastId = Math.max(this.#lastId, lastId);
+    this.#journal.keepAbandoned();
+    if (this.#journal.ops.length > 0) this.#apply();
   }
 
-  #transact<T>(work: (totals: Totals) => T): T {
+  /** In one transaction; one operation that is wrong in itself costs only itself. */
+  #apply(): void {
+    const { ops } = this.#journal;
+    try {
+      this.#applySome(ops, this.#segments.end);
+    } catch (error) {
+      if (troubleOf(error) !== null) throw error;
+      for (const op of ops) this.#applyOne(op);
+      this.#applySome([], this.#segments.end);
+    }
+  }
+
+  #applyOne(op: Op): void {
+    try {
+      this.#applySome([op], this.#applied);
+    } catch (error) {
+      if (troubleOf(error) !== null) throw error;
+      this.#journal.applied([op]);
+      this.#surroundings.report({
+        level: 'error',
+        fields: { kind: op.kind, cause: String(error) },
+        message: 'the index of the spool cannot take something that the log has; left out',
+      });
+    }
+  }
+
+  #applySome(ops: readonly Op[], end: Place): void {
+    this.#transact((totals) => this.#applier.apply(ops, totals, this.#nowMs), end);
+    this.#applier.remember(ops);
+  }
+
+  #transact(work: (totals: Totals) => void, end = this.#applied): void {
     const totals = { ...this.#totals };
+    const low = this.#journal.lowPlace(end);
     this.#begin.run();
     try {
-      const result = work(totals);
-      this.#saveTotals.run(totals.lastId, totals.messages, totals.recipients, totals.quarantined);
+      work(totals);
+      this.#segments.save();
+      this.#saveState.run(
+        this.#lastId,
+        totals.messages,
+        totals.recipients,
+        totals.quarantined,
+        low.segment,
+        low.at,
+        end.segment,
+        end.at,
+      );
       this.#commit.run();
-      this.#totals = totals;
-      return result;
     } catch (error) {
+      this.#segments.unsaved();
       // SQLite has rolled back by itself after some errors, a full disk among them.
       if (this.#db.inTransaction) this.#rollback.run();
       throw error;
     }
+    this.#totals = totals;
+    this.#applied = end;
+    this.#segments.saved();
+  }
+
+  /** Makes the index durable, so that the log before it can go. */
+  #checkpoint(): void {
+    this.#apply();
+    this.#db.pragma('wal_checkpoint(PASSIVE)');
+    this.#durableLow = this.#journal.lowPlace(this.#applied);
+    this.#checkpointAtOctets = this.#segments.appended;
+    this.#segments.sweep(this.#durableLow.segment);
+  }
+
+  /** Whoever looks at the queue sees messages that were handed over as well. */
+  #keepAll(): void {
+    if (this.#journal.handedMessages === 0) return;
+    this.#journal.keepOldest(this.#journal.handedMessages);
+    this.#apply();
+  }
+
+  #reportStrangers(count: number): void {
+    if (count === 0) return;
+    this.#surroundings.report({
+      level: 'warn',
+      fields: { recipients: count },
+      message: 'settled what was not leased; ignored',
+    });
   }
 
   #counts(): SpoolCounts {
     const { messages, recipients, quarantined } = this.#totals;
+    const { handedMessages, handedRecipients } = this.#journal;
     const leased = this.#surroundings.leases.count;
-    return { messages, queued: recipients - leased, leased, quarantined };
+    return {
+      messages: messages + handedMessages,
+      queued: recipients - leased,
+      leased: leased + handedRecipients,
+      quarantined,
+    };
   }
 
   /** Costs only this message, whatever happens: what cannot be moved now is held until the next start. */
   #quarantine(message: MessageId, damage: Damage): void {
     const { folder, report } = this.#surroundings;
-    const remains = readRemains(this.#db, message, damage);
+    const remains = readRemains(this.#db, this.#segments, { message, damage });
     try {
       const path = exportRemains(folder, remains, this.#nowMs);
-      this.#transact((totals) => deleteRemains(this.#db, remains, totals));
+      this.#transact((totals) => deleteRemains(this.#db, this.#segments, remains, totals));
       report({
         level: 'error',
         fields: { message, damage, recipients: remains.recipients.length, path },
@@ -256,8 +396,10 @@ export class Store {
   }
 }
 
-/** Releasing changes no row. */
-const needsCommit = ({ op, asks }: WriteRequest): boolean =>
-  op === 'append' ||
-  asks.notices.length > 0 ||
-  asks.settlements.some(({ kind }) => kind !== 'released');
+const readState = (db: Database.Database): StateRow =>
+  db
+    .prepare<[], StateRow>(
+      `SELECT last_id AS lastId, messages, recipients, quarantined, low_segment AS lowSegment,
+         low_at AS lowAt, applied_segment AS appliedSegment, applied_at AS appliedAt FROM state`,
+    )
+    .get()!;

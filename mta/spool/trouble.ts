@@ -61,6 +61,7 @@ const SYSTEM_TROUBLE: Readonly<Record<string, StoreTrouble>> = {
   ENOENT: 'not-writable',
   EEXIST: 'not-writable',
   EIO: 'io',
+  EBADF: 'io',
   EMFILE: 'io',
   ENFILE: 'io',
   ESTALE: 'io',

@@ -20,13 +20,15 @@ afterEach(async () => {
 
 const file = (...names: string[]) => join(folder.path, ...names);
 
-/** Changes one octet of the database, at the given offset from a text in it. */
+const SEGMENT = ['segments', '0000000001.seg'];
+
+/** Changes one octet of the first segment, at the given offset from a text in it. */
 async function flip(needle: string, offset = 0): Promise<void> {
-  const octets = await readFile(file('spool.sqlite'));
+  const octets = await readFile(file(...SEGMENT));
   const at = octets.indexOf(needle);
   expect(at).toBeGreaterThan(0);
   octets[at + offset]! ^= 1;
-  await writeFile(file('spool.sqlite'), octets);
+  await writeFile(file(...SEGMENT), octets);
 }
 
 describe('a flipped octet in a content', () => {

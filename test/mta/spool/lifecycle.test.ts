@@ -1,5 +1,6 @@
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MESSAGE_EPOCH_MS, MESSAGES_PER_MS } from '../../../mta/envelope.ts';
 import type { Spool } from '../../../mta/spool/spool.ts';
@@ -181,18 +182,50 @@ describe('restart', () => {
   });
 });
 
-describe('the file', () => {
-  test('shrinks when a burst is worked off, 4 MiB a second, down to 64 MiB of room', async () => {
+describe('the files', () => {
+  test('segments go when a burst is worked off, and the database stays small', async () => {
     const clock = new ManualClock();
     const other = await scratchFolder('spool');
     const one = await openAt(other.path, { clock });
     const content = new Uint8Array(8_000_000);
     const ids: number[] = [];
-    for (let n = 0; n < 12; n += 1)
+    for (let n = 0; n < 20; n += 1)
       ids.push(await one.append(submission(['a@x.example'], { content })));
-    for (let n = 0; n < 12; n += 1) await one.lease(leaseOf(['x.example'], { messagesMax: 1 }));
+    expect(await readdir(join(other.path, 'segments'))).toEqual([
+      '0000000001.seg',
+      '0000000002.seg',
+      '0000000003.seg',
+    ]);
+    for (let n = 0; n < 20; n += 1) await one.lease(leaseOf(['x.example'], { messagesMax: 1 }));
     const done = ids.map((message) => ({ key: key(message), kind: 'done' }) as const);
-    await one.settle(done, []);
+    await one.settle(done.slice(0, 9), []);
+    for (let second = 0; second < 2; second += 1) {
+      clock.advance(1_000);
+      await one.counts();
+    }
+    // The first is done with, of the second something is left.
+    expect(await readdir(join(other.path, 'segments'))).toEqual([
+      '0000000002.seg',
+      '0000000003.seg',
+    ]);
+    await one.settle(done.slice(9), []);
+    await one.close();
+    expect(await readdir(join(other.path, 'segments'))).toEqual([]);
+    expect((await stat(join(other.path, 'spool.sqlite'))).size).toBeLessThan(200_000);
+    await other.remove();
+  });
+
+  test('a database of an older version shrinks 4 MiB a second, down to 64 MiB of room', async () => {
+    const clock = new ManualClock();
+    const other = await scratchFolder('spool');
+    await (await openAt(other.path, { clock })).close();
+    const db = new Database(join(other.path, 'spool.sqlite'));
+    db.exec('CREATE TABLE contents (content BLOB)');
+    const insert = db.prepare('INSERT INTO contents VALUES (zeroblob(8000000))');
+    for (let n = 0; n < 12; n += 1) insert.run();
+    db.exec('DROP TABLE contents');
+    db.close();
+    const one = await openAt(other.path, { clock });
     for (let second = 0; second < 20; second += 1) {
       clock.advance(1_000);
       await one.counts();

@@ -33,13 +33,17 @@ class World {
     this.spool = spool;
   }
 
-  /** One message to each list of domains, all at once. */
-  async append(messages: readonly (readonly string[])[], delayMs: number): Promise<void> {
+  /** One message to each list of domains, all at once; every second one handed over where `hands`. */
+  async append(
+    messages: readonly (readonly string[])[],
+    delayMs: number,
+    hands: boolean,
+  ): Promise<void> {
     // Which lane mail is in changes its turn, never whether and when it is due.
     const receivedAtMs = this.clock.wallMs() + delayMs;
     const last = Math.max(0, ...this.content.keys());
     const ids = await Promise.all(
-      messages.map((domains) => {
+      messages.map((domains, at) => {
         this.#appended += 1;
         const addresses = domains.map((domain, n) => `${n}@${domain}`);
         const content = `content ${this.#appended}\r\n`;
@@ -51,6 +55,7 @@ class World {
               priority: PRIORITIES[this.#appended % 3]!,
               tenant: ['', 'acme', 'zeta'][(this.#appended >> 1) % 3]!,
             }),
+            hands && at % 2 === 0,
           )
           .then((id) => ({ id, content }));
       }),
@@ -60,7 +65,8 @@ class World {
       this.content.set(id, content);
       for (const [index, domain] of messages[at]!.entries()) {
         const key = { message: id, index };
-        this.rows.push({ key, domain, dueMs: receivedAtMs, attempts: 0, leased: false });
+        const leased = hands && at % 2 === 0;
+        this.rows.push({ key, domain, dueMs: receivedAtMs, attempts: 0, leased });
       }
     }
     expect(new Set(ids.map(({ id }) => id)).size).toBe(messages.length);
@@ -138,6 +144,17 @@ class World {
     for (const row of this.rows) row.leased = false;
   }
 
+  async count(): Promise<void> {
+    const leased = this.rows.filter((row) => row.leased).length;
+    expect(await this.spool.counts()).toEqual({
+      messages: new Set(this.rows.map(({ key }) => key.message)).size,
+      queued: this.rows.length - leased,
+      leased,
+      quarantined: 0,
+    });
+  }
+
+  /** Looks at all, which gives rows to what was handed over. */
   async check(): Promise<void> {
     const inOrder = this.rows.toSorted(
       (a, b) => a.key.message - b.key.message || a.key.index - b.key.index,
@@ -152,13 +169,7 @@ class World {
         leased,
       })),
     ).toEqual(inOrder);
-    const leased = this.rows.filter((row) => row.leased).length;
-    expect(await this.spool.counts()).toEqual({
-      messages: new Set(this.rows.map(({ key }) => key.message)).size,
-      queued: this.rows.length - leased,
-      leased,
-      quarantined: 0,
-    });
+    await this.count();
     const queued = DOMAINS.flatMap((domain) => {
       const dues = this.rows.filter((row) => !row.leased && row.domain === domain);
       return dues.length === 0
@@ -176,11 +187,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc
-      .tuple(fc.array(domainsArb, { minLength: 1, maxLength: 4 }), fc.integer({ min: -5, max: 5 }))
+      .tuple(
+        fc.array(domainsArb, { minLength: 1, maxLength: 4 }),
+        fc.integer({ min: -5, max: 5 }),
+        fc.boolean(),
+      )
       .map(
-        ([messages, delayMs]): Step =>
+        ([messages, delayMs, hands]): Step =>
           (world) =>
-            world.append(messages, delayMs),
+            world.append(messages, delayMs, hands),
       ),
   },
   {
@@ -219,6 +234,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ),
   },
   { weight: 1, arbitrary: fc.constant<Step>((world) => world.reopen()) },
+  { weight: 2, arbitrary: fc.constant<Step>((world) => world.check()) },
 );
 
 test(
@@ -233,8 +249,9 @@ test(
         try {
           for (const one of steps) {
             await one(world);
-            await world.check();
+            await world.count();
           }
+          await world.check();
         } finally {
           await world.spool.close();
           await folder.remove();

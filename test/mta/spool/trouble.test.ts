@@ -131,6 +131,7 @@ describe('an i/o error', () => {
     const leased = await spool.append(submission(['a@x.example']));
     await spool.lease(leaseOf(['x.example']));
     const queued = await spool.append(submission(['b@x.example']));
+    breakWrites(join(folder.path, 'segments', '0000000001.seg'));
     breakWrites(join(folder.path, 'spool.sqlite-wal'));
     await expect(spool.append(submission(['c@x.example']))).rejects.toMatchObject(trouble('io'));
     expect(spool.trouble()).toMatchObject({ code: 'spool-io' });

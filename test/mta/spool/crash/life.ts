@@ -1,10 +1,10 @@
 /**
- * A life of a spool, to be watched or cut short: opens it, appends, leases, settles and defers, closes it, and
- * does so again; prints a line for each promise as soon as it is made, and before it
+ * A life of a spool, to be watched or cut short: opens it, appends, every third message leased as it is,
+ * leases, settles and defers, closes it, and does so again; prints a line for each promise as soon as it is made, and before it
  * asks for what ends one. Usage: node life.ts FOLDER LIVES
  */
 import { writeSync } from 'node:fs';
-import type { MessageId } from '../../../../mta/envelope.ts';
+import type { MessageId, RecipientKey } from '../../../../mta/envelope.ts';
 import type { Settlement, Spool } from '../../../../mta/spool/spool.ts';
 import { openSqliteSpool } from '../../../../mta/spool/sqlite-engine.ts';
 import { systemClock } from '../../../../runtime/clock.ts';
@@ -23,19 +23,28 @@ const promise = (line: string): void => void writeSync(1, `${line}\n`);
 async function append(spool: Spool, number: number): Promise<void> {
   const addresses = DOMAINS.slice(0, 1 + (number % 2)).map((domain) => `${number}@${domain}`);
   const content = contentOf(number);
-  const id = await spool.append(submission(addresses, { content, receivedAtMs: Date.now() }));
+  const handOver = number % 3 === 0;
+  const details = { content, receivedAtMs: Date.now() };
+  const id = await spool.append(submission(addresses, details), handOver);
   promise(`kept ${id} ${number} ${addresses.length}`);
+  if (handOver) handed.push(...addresses.map((_, index) => ({ message: id, index })));
 }
+
+/** Leased since they were appended. */
+const handed: RecipientKey[] = [];
 
 /** Of what is leased every third is left leased, every third deferred, and the others are done, some with a notice. */
 async function settleSome(spool: Spool, round: number): Promise<void> {
   const { messages } = await spool.lease(
     leaseOf(DOMAINS, { nowMs: Date.now(), messagesMax: 5, recipientsMax: 1 }),
   );
+  const keys = messages.map(({ message, recipients }) => ({
+    message,
+    index: recipients[0]!.index,
+  }));
   const settlements: Settlement[] = [];
   const notices = round % 3 === 0 ? [submission(['n@a.example'], { content: contentOf(0) })] : [];
-  for (const [at, { message, recipients }] of messages.entries()) {
-    const key = { message, index: recipients[0]!.index };
+  for (const [at, key] of [...keys, ...handed.splice(0, 3)].entries()) {
     const reason = { code: 'connect', text: 'no answer', sinceMs: Date.now() };
     if (at % 3 === 1)
       settlements.push({ key, kind: 'deferred', dueMs: Date.now() + 1, attempts: 1, reason });
@@ -64,4 +73,5 @@ for (let life = 0; life < lives; life += 1) {
     await Promise.all([...appends, settleSome(spool, round)]);
   }
   await spool.close();
+  handed.length = 0;
 }

@@ -1,0 +1,179 @@
+/**
+ * Reading the log again after a start: what the index has not heard of is brought to it, and what was
+ * handed to a process that is gone gets its rows.
+ *
+ * Damage costs what it touched: a record that cannot be read is copied to quarantine, and reading goes on
+ * with the next sound one. Only the last batch of a log may be unfinished: nobody was told that it is
+ * kept, so what cannot be read of it is passed over, and what can be is kept.
+ */
+import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import type { MessageId } from '../envelope.ts';
+import type { Meta } from './draft.ts';
+import { quarantineFolder, syncFolder } from './folder.ts';
+import type { Journal, Outcome } from './journal.ts';
+import { placeNotices } from './notices.ts';
+import type { Incident } from './protocol.ts';
+import { findHeader, HEADER_OCTETS, RecordKind, readHeader, recordOctets } from './record.ts';
+import { SEGMENT_HEAD_OCTETS, type SegmentId } from './segment-file.ts';
+import { isBefore, type Place, type Segments } from './segments.ts';
+
+export interface Replay {
+  readonly folder: string;
+  readonly segments: Segments;
+  readonly journal: Journal;
+  /** Where the log is read from, and up to where the index has heard of it. */
+  readonly low: Place;
+  readonly applied: Place;
+  report(incident: Incident): void;
+}
+
+/** @returns the last id that the log gives. @throws the system's error, for what may pass */
+export function replay(context: Replay): MessageId {
+  const { segments, low } = context;
+  let lastId = 0;
+  const ids = segments.from(low.segment);
+  const last = ids.findLast((id) => segments.file(id) !== null);
+  for (const id of ids) {
+    const from = Math.max(id === low.segment ? low.at : 0, SEGMENT_HEAD_OCTETS);
+    lastId = Math.max(lastId, replaySegment(context, { id, from, isLast: id === last }));
+  }
+  return lastId;
+}
+
+interface Part {
+  readonly id: SegmentId;
+  /** Octet of the file. */
+  readonly from: number;
+  readonly isLast: boolean;
+}
+
+function replaySegment(context: Replay, { id: segment, from, isLast }: Part): MessageId {
+  const file = context.segments.file(segment);
+  if (file === null && !context.segments.isWanted(segment)) return 0;
+  if (file === null) {
+    context.report({
+      level: 'error',
+      fields: { segment },
+      message: 'a segment of the spool is missing, or is none any more',
+    });
+    return 0;
+  }
+  const octets = Buffer.allocUnsafeSlow(Math.max(0, file.end - from));
+  const buffer = octets.subarray(0, file.read(octets, 0, octets.length, from));
+  let lastId = 0;
+  let at = 0;
+  while (at < buffer.length) {
+    const header = readHeader(buffer, at, file.salt);
+    const next = header === null ? -1 : at + recordOctets(header.metaOctets, header.contentOctets);
+    if (header === null || next > buffer.length || !isMetaSound(buffer, at, header)) {
+      const end = findHeader(buffer, at + 1, file.salt);
+      const gap = buffer.subarray(at, end);
+      if (!isLast || isAcknowledged(context, { buffer, at, segment, from, salt: file.salt })) {
+        salvage(context, segment, from + at, gap);
+      }
+      at = end;
+      continue;
+    }
+    const metaAt = at + HEADER_OCTETS;
+    const meta = buffer.toString('utf8', metaAt, metaAt + header.metaOctets);
+    lastId = Math.max(lastId, take(context, { segment, at: from + at }, { ...header, meta }));
+    at = next;
+  }
+  return lastId;
+}
+
+/** Whether what cannot be read belongs to a batch whose sync was waited for: another one was begun after it. */
+function isAcknowledged(
+  { applied }: Replay,
+  {
+    buffer,
+    at,
+    segment,
+    from,
+    salt,
+  }: {
+    readonly buffer: Buffer;
+    readonly at: number;
+    readonly segment: SegmentId;
+    readonly from: number;
+    readonly salt: number;
+  },
+): boolean {
+  if (isBefore({ segment, at: from + at }, applied)) return true;
+  for (let next = findHeader(buffer, at + 1, salt); next < buffer.length; ) {
+    if (next - readHeader(buffer, next, salt)!.sinceBatch > at) return true;
+    next = findHeader(buffer, next + 1, salt);
+  }
+  return false;
+}
+
+const isMetaSound = (
+  buffer: Buffer,
+  at: number,
+  { metaOctets, metaCrc }: { readonly metaOctets: number; readonly metaCrc: number },
+): boolean =>
+  crc32(buffer.subarray(at + HEADER_OCTETS, at + HEADER_OCTETS + metaOctets)) === metaCrc;
+
+interface Read {
+  readonly kind: number;
+  readonly id: MessageId;
+  readonly meta: string;
+  readonly metaOctets: number;
+  readonly contentOctets: number;
+  readonly contentCrc: number;
+}
+
+/** One sound record. @returns the last id in it */
+function take({ journal, applied }: Replay, record: Place, header: Read): MessageId {
+  const { kind, id, meta, metaOctets, contentOctets, contentCrc } = header;
+  const isApplied = isBefore(record, applied);
+  const place = { segment: record.segment, at: record.at + HEADER_OCTETS + metaOctets };
+  switch (kind) {
+    case RecordKind.queued:
+      if (!isApplied) {
+        const submission = JSON.parse(meta) as Meta;
+        journal.queue({ id, submission, place, contentOctets, contentCrc });
+      }
+      return id;
+    case RecordKind.handed: {
+      const { envelope } = JSON.parse(meta) as Meta;
+      const left = envelope.recipients.map(({ index }) => index);
+      const handed = { message: id, record, metaOctets, contentOctets, contentCrc, left };
+      journal.recallHanded(handed);
+      return id;
+    }
+    case RecordKind.outcome: {
+      const outcome = JSON.parse(meta) as Outcome;
+      if (isApplied) journal.recall(outcome);
+      else journal.conclude(outcome, placeNotices(outcome.notices, id, place));
+      return id + Math.max(0, outcome.notices.length - 1);
+    }
+    case RecordKind.moved:
+      if (!isApplied) journal.move(id, place);
+      return 0;
+    default:
+      return 0;
+  }
+}
+
+/** What is unreadable stays to be looked at. Zeros are what a file system leaves where nothing was written. */
+function salvage({ folder, report }: Replay, segment: SegmentId, at: number, octets: Buffer): void {
+  if (octets.every((octet) => octet === 0)) return;
+  const target = quarantineFolder(folder);
+  const path = join(target, `segment-${segment}-${at}`);
+  const fd = openSync(path, 'w', 0o600);
+  try {
+    writeFileSync(fd, octets);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  syncFolder(target);
+  report({
+    level: 'error',
+    fields: { segment, at, octets: octets.length, path },
+    message: 'the log of the spool is damaged; copied what is unreadable to quarantine',
+  });
+}

@@ -1,0 +1,318 @@
+/**
+ * The segments of a spool: the one that is being appended to, those that are read, and how much of each
+ * is still wanted.
+ *
+ * Invariants
+ * - A segment grows up to SEGMENT_OCTETS, and by one batch more.
+ * - What is wanted of a segment is counted in the database, in the transactions that change it; memory
+ *   follows after the commit.
+ * - A file goes when nothing of it is wanted, nothing is appended to it, and no crash can make anybody
+ *   read the log from so far back; its row goes after it.
+ */
+import { readdirSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import type Database from 'better-sqlite3';
+import { makeFolder, syncFolder } from './folder.ts';
+import {
+  SEGMENT_HEAD_OCTETS,
+  SegmentFile,
+  type SegmentId,
+  segmentIdOf,
+  segmentName,
+} from './segment-file.ts';
+
+export const SEGMENTS_FOLDER = 'segments';
+/** A new segment is begun beyond this. */
+export const SEGMENT_OCTETS = 64 * 1_048_576;
+/** Files kept open for reading, besides the one appended to. */
+const READERS_MAX = 64;
+
+/** Where something begins. */
+export interface Place {
+  readonly segment: SegmentId;
+  /** Octet in the file. */
+  readonly at: number;
+}
+
+export const isBefore = (one: Place, other: Place): boolean =>
+  one.segment !== other.segment ? one.segment < other.segment : one.at < other.at;
+
+/** What is still wanted of a segment. */
+interface Wanted {
+  messages: number;
+  octets: number;
+}
+
+export class Segments {
+  readonly #folder: string;
+  readonly #upsert: Database.Statement<[SegmentId, number, number]>;
+  readonly #delete: Database.Statement<[SegmentId]>;
+  /** Files that are there, or ought to be. */
+  readonly #known = new Set<SegmentId>();
+  /** As committed. */
+  readonly #wanted = new Map<SegmentId, Wanted>();
+  /** Segment → how many others want something of it. */
+  readonly #pins = new Map<SegmentId, number>();
+  /** Of the transaction under way. */
+  readonly #changes = new Map<SegmentId, Wanted>();
+  /** Rows whose file is gone; the next transaction deletes them. */
+  #rowsToGo: SegmentId[] = [];
+  /** In order of use, the last one last. */
+  readonly #readers = new Map<SegmentId, SegmentFile>();
+  #current: SegmentFile | null = null;
+  #lastId: SegmentId = 0;
+  #sealedOctets = 0;
+
+  /** @throws the system's error */
+  constructor(db: Database.Database, spoolFolder: string) {
+    this.#folder = join(spoolFolder, SEGMENTS_FOLDER);
+    this.#upsert = db.prepare(
+      `INSERT INTO segments (id, messages, octets) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE
+       SET messages = messages + excluded.messages, octets = octets + excluded.octets`,
+    );
+    this.#delete = db.prepare('DELETE FROM segments WHERE id = ?');
+    const rows = db
+      .prepare<[], Wanted & { id: SegmentId }>('SELECT id, messages, octets FROM segments')
+      .all();
+    for (const { id, messages, octets } of rows) this.#wanted.set(id, { messages, octets });
+    for (const id of [...this.#wanted.keys(), ...this.#files()]) {
+      this.#known.add(id);
+      this.#lastId = Math.max(this.#lastId, id);
+    }
+  }
+
+  /**
+   * Durable when it returns.
+   *
+   * @param nowMs wall time, salts a new segment
+   * @throws the system's error; then nothing was appended
+   */
+  append(parts: readonly Uint8Array[], nowMs: number): Place {
+    const file = this.next(nowMs);
+    try {
+      return { segment: file.id, at: file.append(parts) };
+    } catch (error) {
+      this.#recover(file, error);
+      throw error;
+    }
+  }
+
+  /** The segment that the next append goes to. @throws the system's error */
+  next(nowMs: number): SegmentFile {
+    if (this.#current !== null && this.#current.end >= SEGMENT_OCTETS) this.seal();
+    this.#current ??= this.#begin(nowMs);
+    return this.#current;
+  }
+
+  /** Where the log ends. */
+  get end(): Place {
+    const file = this.#current;
+    return file === null
+      ? { segment: this.#lastId + 1, at: 0 }
+      : { segment: file.id, at: file.end };
+  }
+
+  /** Octets appended since it was opened. */
+  get appended(): number {
+    return this.#sealedOctets + (this.#current?.end ?? 0);
+  }
+
+  /** Something of it is wanted that the database does not count. */
+  pin(segment: SegmentId): void {
+    this.#pins.set(segment, (this.#pins.get(segment) ?? 0) + 1);
+  }
+
+  unpin(segment: SegmentId): void {
+    const count = (this.#pins.get(segment) ?? 0) - 1;
+    if (count > 0) this.#pins.set(segment, count);
+    else this.#pins.delete(segment);
+  }
+
+  /** @returns octets of the file, or why there are none; throws an error of the system that may pass */
+  read({ segment, at }: Place, octets: number): Buffer | 'missing' | 'short' {
+    const file = this.#reader(segment);
+    if (file === null) return 'missing';
+    // Its own memory, so that it can be moved to another thread.
+    const content = Buffer.allocUnsafeSlow(octets);
+    return file.read(content, 0, octets, at) === octets ? content : 'short';
+  }
+
+  /** As much of it as the file still has; null when that is nothing. @throws the system's error */
+  remains({ segment, at }: Place, octets: number): Buffer | null {
+    const content = Buffer.alloc(octets);
+    const got = this.#reader(segment)?.read(content, 0, octets, at) ?? 0;
+    return got === 0 ? null : content.subarray(0, got);
+  }
+
+  /** Inside a transaction: so much more, or less, is wanted of it. */
+  want(segment: SegmentId, messages: number, octets: number): void {
+    const change = this.#changes.get(segment);
+    if (change === undefined) this.#changes.set(segment, { messages, octets });
+    else {
+      change.messages += messages;
+      change.octets += octets;
+    }
+  }
+
+  /** Inside the transaction, at its end. */
+  save(): void {
+    for (const id of this.#rowsToGo) this.#delete.run(id);
+    for (const [id, { messages, octets }] of this.#changes) this.#upsert.run(id, messages, octets);
+  }
+
+  /** The transaction is committed. */
+  saved(): void {
+    this.#rowsToGo = [];
+    for (const [id, { messages, octets }] of this.#changes) {
+      const wanted = this.#wanted.get(id) ?? { messages: 0, octets: 0 };
+      wanted.messages += messages;
+      wanted.octets += octets;
+      this.#wanted.set(id, wanted);
+    }
+    this.#changes.clear();
+  }
+
+  /** The transaction is not committed. */
+  unsaved(): void {
+    this.#changes.clear();
+  }
+
+  /** Segments that are there or ought to be, from `first` on, in order. @throws the system's error */
+  from(first: SegmentId): SegmentId[] {
+    const ids = new Set([...this.#files(), ...this.#wanted.keys()].filter((id) => id >= first));
+    return [...ids].sort((one, other) => one - other);
+  }
+
+  /** @returns null when it is missing, or its head is damaged */
+  file(id: SegmentId): SegmentFile | null {
+    return this.#reader(id);
+  }
+
+  /** Rows have something there. */
+  isWanted(id: SegmentId): boolean {
+    return (this.#wanted.get(id)?.messages ?? 0) > 0;
+  }
+
+  /** There are files that could go if the log began behind them. */
+  get hasUnwanted(): boolean {
+    for (const id of this.#known) if (this.#isUnwanted(id)) return true;
+    return false;
+  }
+
+  /** Removes files that nothing is wanted of. @param low the log may be read from here on, after a crash */
+  sweep(low: SegmentId): void {
+    for (const id of this.#known) {
+      if (id >= low || !this.#isUnwanted(id) || !this.#unlink(id)) continue;
+      this.#readers.get(id)?.close();
+      this.#readers.delete(id);
+      this.#known.delete(id);
+      if (this.#wanted.delete(id)) this.#rowsToGo.push(id);
+    }
+  }
+
+  /** Nothing more is appended to the current one. */
+  seal(): void {
+    const file = this.#current;
+    if (file === null) return;
+    this.#current = null;
+    this.#sealedOctets += file.end;
+    this.#keep(file);
+  }
+
+  /** Ends the current one when nothing of it is wanted, so that it can go. */
+  sealUnwanted(): void {
+    const file = this.#current;
+    if (file !== null && file.end > SEGMENT_HEAD_OCTETS && this.#isDead(file.id)) this.seal();
+  }
+
+  close(): void {
+    this.#current?.close();
+    this.#current = null;
+    for (const file of this.#readers.values()) file.close();
+    this.#readers.clear();
+  }
+
+  #isUnwanted(id: SegmentId): boolean {
+    return id !== this.#current?.id && this.#isDead(id);
+  }
+
+  #isDead(id: SegmentId): boolean {
+    return (this.#wanted.get(id)?.messages ?? 0) === 0 && !this.#pins.has(id);
+  }
+
+  /** @returns whether it is gone; else it is tried again when the spool is opened */
+  #unlink(id: SegmentId): boolean {
+    try {
+      unlinkSync(join(this.#folder, segmentName(id)));
+      return true;
+    } catch (error) {
+      return isMissing(error);
+    }
+  }
+
+  #begin(nowMs: number): SegmentFile {
+    makeFolder(this.#folder);
+    const id = this.#lastId + 1;
+    const file = SegmentFile.create(this.#folder, id, crc32(`${nowMs} ${id} ${process.pid}`));
+    try {
+      syncFolder(this.#folder);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    this.#lastId = id;
+    this.#known.add(id);
+    return file;
+  }
+
+  /** A full disk leaves a file that can be gone on with; after anything else another one is begun. */
+  #recover(file: SegmentFile, cause: unknown): void {
+    try {
+      file.cut();
+      if (cause instanceof Error && 'code' in cause && cause.code === 'ENOSPC') return;
+    } catch {
+      // What it has behind its end is ignored as long as this process lives.
+    }
+    this.seal();
+  }
+
+  #reader(id: SegmentId): SegmentFile | null {
+    if (id === this.#current?.id) return this.#current;
+    let file = this.#readers.get(id) ?? null;
+    if (file === null) {
+      try {
+        file = SegmentFile.open(this.#folder, id);
+      } catch (error) {
+        if (isMissing(error)) return null;
+        throw error;
+      }
+      if (file === null) return null;
+    }
+    this.#keep(file);
+    return file;
+  }
+
+  #keep(file: SegmentFile): void {
+    this.#readers.delete(file.id);
+    this.#readers.set(file.id, file);
+    if (this.#readers.size <= READERS_MAX) return;
+    const [oldest] = this.#readers.values();
+    oldest!.close();
+    this.#readers.delete(oldest!.id);
+  }
+
+  #files(): SegmentId[] {
+    try {
+      return readdirSync(this.#folder)
+        .map(segmentIdOf)
+        .filter((id) => id !== null);
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  }
+}
+
+const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT';
