@@ -6,7 +6,8 @@
  *         [--dns 2000] [--mail 200] [--save] [--json]
  *
  * Injection: delivery is suspended, every answer comes after fsync. Under load: 2,000 questions and 200
- * messages a second; their CPU, measured alone first, is taken off.
+ * messages a second; their CPU, measured alone just before each request and scaled by the messages taken,
+ * is taken off, which is exact only where the machine keeps up.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,7 +26,7 @@ import { injectionRequests } from '../load/http-requests.ts';
 import { surround } from '../load/mail-phase.ts';
 import { domainName } from '../load/mail-workload.ts';
 import { barSvg } from '../load/plot.ts';
-import { startPostilion } from '../load/postilion.ts';
+import { type Postilion, startPostilion } from '../load/postilion.ts';
 import { cpuSeconds } from '../load/proc.ts';
 import { machine, saveResults } from '../load/results.ts';
 import { interleave } from '../load/rounds.ts';
@@ -39,6 +40,8 @@ const MAIL_CONNECTIONS = 4;
 const TYPE_MX = 15;
 /** Until routes are known and connections stand. */
 const SETTLE_MS = 2_000;
+/** Before each measurement, for compilation. */
+const WARM_UP_SECONDS = 1;
 
 type Row = {
   readonly perSecond: number;
@@ -67,18 +70,38 @@ const [seconds, rounds, connections, octets] = [
   Number(values.octets),
 ];
 
-/** @param besidePerSecond CPU seconds that go each second without these requests */
-async function measured(
-  pid: number,
-  fire: () => Promise<HttpFigures>,
-  besidePerSecond = 0,
-): Promise<Row> {
-  const [before, startedMs] = [cpuSeconds([pid]), performance.now()];
-  const { completed, failed, perSecond, p50Ms, p99Ms } = await fire();
-  const elapsedSeconds = (performance.now() - startedMs) / 1000;
-  const spent = cpuSeconds([pid]) - before - besidePerSecond * elapsedSeconds;
-  return { perSecond, p50Ms, p99Ms, cpuMicros: (spent * 1e6) / completed, failed };
+/** So many seconds of requests. */
+type Fire = (seconds: number) => Promise<HttpFigures>;
+
+async function measured(pid: number, fire: Fire): Promise<Row> {
+  await fire(WARM_UP_SECONDS);
+  const before = cpuSeconds([pid]);
+  const figures = await fire(seconds);
+  return rowOf(figures, cpuSeconds([pid]) - before);
 }
+
+/** The same while mail and questions go on, whose part is taken off. */
+async function measuredBeside(postilion: Postilion, fire: Fire): Promise<Row> {
+  const { pid } = postilion.process();
+  const usage = async () => {
+    const metrics = await postilion.mtaMetrics();
+    const received = metrics.sum('postilion_mta_messages_total', { outcome: 'received' });
+    return { received, cpu: cpuSeconds([pid]) };
+  };
+  await fire(WARM_UP_SECONDS);
+  const start = await usage();
+  await sleep(seconds * 1000);
+  const alone = await usage();
+  const figures = await fire(seconds);
+  const end = await usage();
+  const share = (end.received - alone.received) / (alone.received - start.received);
+  return rowOf(figures, end.cpu - alone.cpu - (alone.cpu - start.cpu) * share);
+}
+
+const rowOf = (
+  { completed, failed, perSecond, p50Ms, p99Ms }: HttpFigures,
+  spentSeconds: number,
+): Row => ({ perSecond, p50Ms, p99Ms, cpuMicros: (spentSeconds * 1e6) / completed, failed });
 
 /** Each request in turn, round after round. */
 async function inTurn(
@@ -111,7 +134,7 @@ async function injection(cleanup: Cleanup): Promise<Map<string, Row>> {
   );
   const { pid } = postilion.process();
   return inTurn(injectionRequests(postilion.mtaHttp, octets), (request) =>
-    measured(pid, () => runHttp({ ...request, connections, seconds })),
+    measured(pid, (duration) => runHttp({ ...request, connections, seconds: duration })),
   );
 }
 
@@ -138,7 +161,9 @@ async function doh(cleanup: Cleanup): Promise<Map<string, Row>> {
   });
   const { pid } = postilion.process();
   return inTurn(new Map([['DoH, HTTP/2, cached', { url: urls[0]! }]]), () =>
-    measured(pid, () => runH2load({ urls, connections, streams: DOH_STREAMS, seconds })),
+    measured(pid, (duration) =>
+      runH2load({ urls, connections, streams: DOH_STREAMS, seconds: duration }),
+    ),
   );
 }
 
@@ -152,13 +177,9 @@ async function underLoad(cleanup: Cleanup): Promise<Map<string, Row>> {
     }),
   );
   const { resolverHttp, mtaHttp, dns } = postilion;
-  const { pid } = postilion.process();
   const load = steadyLoad(dns, injectionRequests(mtaHttp, octets).get('own API, JSON')!);
   cleanup.add(() => load.stop());
   await sleep(SETTLE_MS);
-  const [before, startedMs] = [cpuSeconds([pid]), performance.now()];
-  await sleep(seconds * 1000);
-  const beside = (cpuSeconds([pid]) - before) / ((performance.now() - startedMs) / 1000);
   const paths = {
     resolver: [resolverHttp, '/metrics', '/healthz', '/v1/status', '/v1/top', '/v1/cache'],
     mta: [mtaHttp, '/metrics', '/healthz', '/v1/status', '/v1/queue', '/v1/sites', '/'],
@@ -168,7 +189,7 @@ async function underLoad(cleanup: Cleanup): Promise<Map<string, Row>> {
     for (const target of targets) requests.set(`${program} ${target}`, { url: base + target });
   }
   return inTurn(requests, (request) =>
-    measured(pid, () => runHttp({ ...request, connections: MONITOR_CONNECTIONS, seconds }), beside),
+    measuredBeside(postilion, (duration) => runHttp({ ...request, connections: MONITOR_CONNECTIONS, seconds: duration })),
   );
 }
 
