@@ -16,6 +16,8 @@ export interface MailInjection {
   readonly port: number;
   readonly sessions: number;
   readonly letters: Iterator<Letter>;
+  /** The server wants to have answered a content before the next envelope comes. */
+  readonly oneByOne?: boolean | undefined;
 }
 
 const REPLY_TIMEOUT_MS = 60_000;
@@ -49,6 +51,7 @@ class Session {
   /** Resolves when there are no more letters and all were taken; rejects with the first refusal. */
   readonly ended: Promise<void>;
   readonly #letters: Iterator<Letter>;
+  readonly #oneByOne: boolean;
   readonly #socket: Socket;
   #due: Due[] = ['greeting'];
   /** Its envelope has been sent. */
@@ -57,8 +60,9 @@ class Session {
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
-  constructor({ address, port, letters }: MailInjection) {
+  constructor({ address, port, letters, oneByOne = false }: MailInjection) {
     this.#letters = letters;
+    this.#oneByOne = oneByOne;
     this.ended = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -95,8 +99,13 @@ class Session {
     } else if (due === 'greeting') this.#say('EHLO injector.example\r\n', 'ehlo');
     else if (due === 'ehlo') this.#socket.write(this.#nextEnvelope());
     else if (due === 'go') this.#sendContent();
-    else if (due === 'taken') this.taken += 1;
+    else if (due === 'taken') this.#onTaken();
     else if (due === 'bye') this.#resolve();
+  }
+
+  #onTaken(): void {
+    this.taken += 1;
+    if (this.#oneByOne) this.#socket.write(this.#nextEnvelope());
   }
 
   #say(text: string, due: Due): void {
@@ -109,7 +118,7 @@ class Session {
     this.#due.push('taken');
     this.#socket.cork();
     for (const part of content) this.#socket.write(part);
-    this.#socket.write(`.\r\n${this.#nextEnvelope()}`);
+    this.#socket.write(this.#oneByOne ? '.\r\n' : `.\r\n${this.#nextEnvelope()}`);
     this.#socket.uncork();
   }
 

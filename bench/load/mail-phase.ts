@@ -146,7 +146,8 @@ export const startOptions = ({ connections }: Load, held: boolean): ContestantOp
 export async function injectAll(running: RunningContestant, load: Load): Promise<void> {
   const { messages, sessions } = load;
   const letters = workloadLetters(load);
-  const taken = await injectMail({ ...running.smtp, sessions, letters });
+  const { smtp, oneByOne } = running;
+  const taken = await injectMail({ ...smtp, sessions, letters, oneByOne });
   if (taken !== messages) throw new Error(`${taken} of ${messages} messages were taken`);
 }
 

@@ -3,7 +3,7 @@ import { Cleanup } from '../../test/support/cleanup.ts';
 import type { Contestant } from '../peers/contestant.ts';
 import { haraka } from '../peers/haraka.ts';
 import { postfixDefault, postfixDkim, postfixTuned } from '../peers/postfix.ts';
-import { postilion, postilionData, postilionDkim } from '../peers/postilion.ts';
+import { postilion, postilionData, postilionDkim, postilionUp } from '../peers/postilion.ts';
 import { startJsonChild } from './json-child.ts';
 import { type Load, runPhase, surround } from './mail-phase.ts';
 import { cpuSeconds } from './proc.ts';
@@ -11,9 +11,16 @@ import { interleave } from './rounds.ts';
 
 export const NODEMAILER = 'nodemailer';
 export const CONTESTANTS: ReadonlyMap<string, Contestant> = new Map(
-  [postilion, postilionData, postilionDkim, postfixDefault, postfixTuned, postfixDkim, haraka].map(
-    (one) => [one.name, one],
-  ),
+  [
+    postilion,
+    postilionUp,
+    postilionData,
+    postilionDkim,
+    postfixDefault,
+    postfixTuned,
+    postfixDkim,
+    haraka,
+  ].map((one) => [one.name, one]),
 );
 
 export interface MailOptions extends Load {

@@ -4,7 +4,7 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { scratchFolder } from '../../test/support/scratch.ts';
 import type { Contestant, RunningContestant } from '../peers/contestant.ts';
-import { postilionWhole } from '../peers/postilion.ts';
+import { postilionMix } from '../peers/postilion.ts';
 import { type Load, runPhase } from './mail-phase.ts';
 import { busiestThreadSeconds, cpuSeconds, residentOctets, writtenOctets } from './proc.ts';
 import type { MessageCost } from './sizing.ts';
@@ -24,7 +24,7 @@ export interface MixRun {
 }
 
 export async function runMix(load: Load): Promise<MixRun> {
-  const watched = watch(postilionWhole);
+  const watched = watch(postilionMix);
   const phase = await runPhase(watched.contestant, load, false);
   const { spent, atRest, most } = watched.figures();
   const { messages } = load;

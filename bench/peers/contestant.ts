@@ -25,6 +25,8 @@ export interface RunningContestant {
   readonly smtp: Endpoint;
   /** Processes whose CPU and memory count, with all below them. */
   readonly pids: readonly number[];
+  /** Refuses commands that come behind a content before it has answered that. */
+  readonly oneByOne?: boolean;
   /** Lets go of what was held. */
   release(): Promise<void>;
   stop(): Promise<void>;

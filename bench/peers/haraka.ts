@@ -82,6 +82,8 @@ async function start(world: MailWorld): Promise<RunningContestant> {
   return {
     smtp: { address: '127.0.0.1', port },
     pids: [haraka.pid],
+    // 503 Bad sequence of commands - pipelined after end of DATA
+    oneByOne: true,
     release: async () => undefined,
     stop,
   };

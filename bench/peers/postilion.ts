@@ -84,8 +84,10 @@ export const postilionData = contestant('postilion-data', 'hosts without CHUNKIN
 export const postilionDkim = contestant('postilion-dkim', 'hosts offer CHUNKING, RSA-2048', {
   signs: true,
 });
-/** As it is run: with its resolver, and TLS where it is offered. */
-export const postilionWhole = contestant('postilion-up', 'with its resolver', {
+/** As it is run, its resolver and the supervisor included. */
+export const postilionUp = contestant('postilion-up', 'with its resolver', { program: 'up' });
+/** For mixes: TLS where it is offered, and signatures where there is a key. */
+export const postilionMix = contestant('postilion-mix', 'with its resolver, signing', {
   signs: true,
   program: 'up',
   tls: 'opportunistic',

@@ -189,7 +189,9 @@ async function underLoad(cleanup: Cleanup): Promise<Map<string, Row>> {
     for (const target of targets) requests.set(`${program} ${target}`, { url: base + target });
   }
   return inTurn(requests, (request) =>
-    measuredBeside(postilion, (duration) => runHttp({ ...request, connections: MONITOR_CONNECTIONS, seconds: duration })),
+    measuredBeside(postilion, (duration) =>
+      runHttp({ ...request, connections: MONITOR_CONNECTIONS, seconds: duration }),
+    ),
   );
 }
 

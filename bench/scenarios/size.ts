@@ -118,14 +118,11 @@ function print(): void {
     offer.pricePerMillion,
   ]);
   process.stdout.write(tableText(head, lines));
-  const warning = table.areExamples
-    ? 'These prices are EXAMPLES, nobody’s list: give your own'
-    : '';
-  process.stdout.write(
-    table.areExamples
-      ? `${warning} with --instances FILE. As of ${table.asOf}.\n`
-      : `Prices as of ${table.asOf}.\n`,
-  );
+  process.stdout.write(`Prices as of ${table.asOf}.`);
+  if (table.areExamples) {
+    process.stdout.write(' They are EXAMPLES, of no provider: give yours with --instances FILE.');
+  }
+  process.stdout.write('\n');
 }
 
 const at = new Date().toISOString();

@@ -16,7 +16,7 @@ function* letters(count: number): Generator<Letter> {
   }
 }
 
-test('every letter is taken once, with its recipients', async () => {
+test.each([false, true])('every letter is taken once; one by one: %s', async (oneByOne) => {
   const seen: string[] = [];
   const sink = await startSink({
     onMessage: ({ recipients, octets }) => {
@@ -25,7 +25,12 @@ test('every letter is taken once, with its recipients', async () => {
     },
   });
   onTestFinished(() => sink.close());
-  const taken = await injectMail({ ...sink.endpoints[0]!, sessions: 3, letters: letters(50) });
+  const taken = await injectMail({
+    ...sink.endpoints[0]!,
+    sessions: 3,
+    letters: letters(50),
+    oneByOne,
+  });
   expect([taken, sink.counts.connections, sink.counts.errors]).toEqual([50, 3, 0]);
   expect(seen.sort()).toEqual([...letters(50)].map(({ recipients }) => `${recipients} 21`).sort());
 });
