@@ -58,3 +58,17 @@ export class MessageNotSigned extends Error {
   override readonly name = 'MessageNotSigned';
   readonly code = 'MTA_NOT_SIGNED';
 }
+
+/** Some change of the configuration cannot be made while the mta runs, so nothing was changed. */
+export class ReloadRefused extends Error {
+  override readonly name = 'ReloadRefused';
+  readonly code = 'MTA_RELOAD_REFUSED';
+  /** Such as "mta.dns". */
+  readonly keys: readonly string[];
+  constructor(keys: readonly string[]) {
+    super(
+      `nothing was changed: ${keys.join(', ')} cannot change while the mta runs; "postilion upgrade" takes it over`,
+    );
+    this.keys = keys;
+  }
+}

@@ -30,6 +30,7 @@ import { createStsClient, type StsFault } from './plan/sts-fetch.ts';
 import { StsFile } from './plan/sts-store.ts';
 import { survey } from './plan/survey.ts';
 import { TransportMap } from './plan/transport-map.ts';
+import { LiveConfig } from './reload.ts';
 import { remedyOf } from './remedies.ts';
 import { DsnWriter } from './report/dsn.ts';
 import { Events } from './report/events.ts';
@@ -77,7 +78,8 @@ export async function startMta(settings: MtaConfig, deps: MtaDeps): Promise<Runn
 /** @throws the system's error when a TLS file cannot be read, and what is wrong with keys that sign */
 export async function prepareMta(settings: MtaConfig, deps: MtaDeps): Promise<PreparedMta> {
   const hostname = settings.hostname === '' ? systemHostname() : settings.hostname;
-  const config = { ...settings, hostname };
+  const live = new LiveConfig({ ...settings, hostname });
+  const { config } = live;
   const intakeContext = intakeTls(config);
   const { clock, log } = deps;
   const signer = await Signer.open(config, { clock, log });
@@ -90,7 +92,7 @@ export async function prepareMta(settings: MtaConfig, deps: MtaDeps): Promise<Pr
   });
   return {
     start: async (sockets) => {
-      const parts = { config, intakeContext, signer, spool: await spool.open() };
+      const parts = { live, intakeContext, signer, spool: await spool.open() };
       return startPrepared(parts, sockets === undefined ? deps : { ...deps, sockets });
     },
     async abandon() {
@@ -102,16 +104,17 @@ export async function prepareMta(settings: MtaConfig, deps: MtaDeps): Promise<Pr
 
 interface Prepared {
   /** With a hostname. */
-  readonly config: MtaConfig;
+  readonly live: LiveConfig;
   readonly intakeContext: SecureContext | null;
   readonly signer: Signer;
   readonly spool: Spool;
 }
 
 async function startPrepared(
-  { config, intakeContext, signer, spool }: Prepared,
+  { live, intakeContext, signer, spool }: Prepared,
   deps: MtaDeps,
 ): Promise<RunningMta> {
+  const { config } = live;
   const { hostname } = config;
   const { clock, log, random } = deps;
   const dns = new DnsClient({ server: config.dns, clock, random });
@@ -208,6 +211,7 @@ async function startPrepared(
     return {
       endpoints,
       socketmap,
+      allow: config.allow,
       metrics: mtaMetrics({
         delivery: delivery.counters,
         sessions,
@@ -259,6 +263,7 @@ async function startPrepared(
         if (scope === 'campaign') void operator.takeUp(name).catch(logFailure);
       },
       reopenEvents: () => outlets.reopen(),
+      reload,
       drain() {
         intake.draining = true;
       },
@@ -266,6 +271,17 @@ async function startPrepared(
       stop: (bounds = { transactionsMs: config.drain, lastOrdersMs: 0 }) =>
         (stopped ??= stop(bounds)),
     };
+  }
+
+  function reload(given: MtaConfig): readonly string[] {
+    const next = given.hostname === '' ? { ...given, hostname: systemHostname() } : given;
+    const keys = live.compare(next);
+    // What may fail comes first.
+    const context = intakeTls(next);
+    live.take(next);
+    door.secureContext = context;
+    intake.onReload();
+    return keys;
   }
 
   function logFailure(error: unknown): void {

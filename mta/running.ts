@@ -8,7 +8,8 @@ import type { Clock } from '../runtime/clock.ts';
 import type { HandedSockets } from '../runtime/handed-sockets.ts';
 import type { Log } from '../runtime/log.ts';
 import type { Random } from '../runtime/random.ts';
-import type { Endpoint } from '../runtime/settings.ts';
+import type { Endpoint, Network } from '../runtime/settings.ts';
+import type { MtaConfig } from './config.ts';
 import type { RecipientKey } from './envelope.ts';
 import type { RouteSurvey } from './plan/survey.ts';
 
@@ -270,6 +271,8 @@ export interface RunningMta {
   readonly endpoints: readonly Endpoint[];
   /** Where Postfix may look up transports, or null. */
   readonly socketmap: Endpoint | null;
+  /** Clients that may inject without authentication; follows {@link reload}. */
+  readonly allow: readonly Network[];
   /** Series `postilion_mta_*`; counters are collected when it is read. */
   readonly metrics: Registry;
   /** The injection API, to be registered at the root of the sidecar's server. */
@@ -317,6 +320,14 @@ export interface RunningMta {
   rerouteScope(scope: RerouteScope, name: string, to: string | null): void;
   /** Goes on in a file of the configured name, as after it was moved away. */
   reopenEvents(): void;
+  /**
+   * Takes over a configuration as a whole, or leaves all as it is. Files of certificates are read again
+   * in any case.
+   *
+   * @returns keys that changed, such as "mta.max_age"
+   * @throws ReloadRefused when a change cannot be made now, and the system's error for a file
+   */
+  reload(config: MtaConfig): readonly string[];
   /** Takes no more mail; delivery goes on, and status() tells what remains. Only a restart ends it. */
   drain(): void;
   resume(): void;

@@ -130,7 +130,6 @@ export async function startResolver(
       });
     }
     if (keys.length > 0) events.publish({ event: 'reloaded', changed: keys });
-    log.info({ changed: keys }, 'configuration reloaded');
     return keys;
   };
   /** Each is compared with what is in force when its turn comes. */

@@ -2,6 +2,7 @@
  * Which settings may change while the resolver runs, and what differs between two configurations. A
  * change is taken as a whole or not at all.
  */
+import { changedKeys } from '../runtime/changes.ts';
 import type { ResolverConfig } from './config.ts';
 
 /** Settings that are built into a forwarder: a change makes a new one, and exchanges end on the old. */
@@ -67,9 +68,7 @@ export interface Changes {
 
 /** @throws ReloadRefused */
 export function changesBetween(old: ResolverConfig, next: ResolverConfig): Changes {
-  const before = settingsOf(old);
-  const changed = [...settingsOf(next)].filter(([key, text]) => before.get(key) !== text);
-  const keys = changed.map(([key]) => key);
+  const keys = changedKeys(old, next);
   const fixed = keys.filter((key) => !LIVE_KEYS.has(key) && !FORWARDER_KEYS.has(key));
   if (fixed.length > 0) throw new ReloadRefused(fixed.map(fullName));
   return {
@@ -79,22 +78,3 @@ export function changesBetween(old: ResolverConfig, next: ResolverConfig): Chang
 }
 
 const fullName = (key: string): string => `resolver.${key}`;
-
-/** Each setting as text; tables are opened, lists are one setting. */
-function settingsOf(config: ResolverConfig): Map<string, string> {
-  const settings = new Map<string, string>();
-  for (const [key, value] of Object.entries(config)) {
-    if (isTable(value)) {
-      for (const [inner, setting] of Object.entries(value)) {
-        settings.set(`${key}.${inner}`, JSON.stringify(setting));
-      }
-    } else {
-      settings.set(key, JSON.stringify(value));
-    }
-  }
-  return settings;
-}
-
-/** Endpoints are tables too, and opening them does no harm: no part of one is live. */
-const isTable = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

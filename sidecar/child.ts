@@ -79,13 +79,13 @@ function plan({ raw, request }: Start): void {
 async function prepare(program: ProgramName, order: Start): Promise<() => Promise<RunningProgram>> {
   const { raw, request, sockets = [] } = order;
   const config = parseChecked(raw);
-  const load = () => (request === undefined ? config : loadConfig(request).config);
+  const load = () => (request === undefined ? { config, raw } : loadConfig(request));
   const log = createLog(program, config.log.level);
   const supervision = {
     status: () => upgradeStatus,
     upgrade: () => tell({ kind: 'upgrade' }),
   };
-  const context = { log, load, supervision };
+  const context = { log, raw, load, supervision };
   let prepared: PreparedProgram | null = await prepareProgram(program, config, context);
   return async () => {
     // What was prepared serves one spell of work.

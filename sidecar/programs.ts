@@ -6,10 +6,13 @@ import type { HandedSockets } from '../runtime/handed-sockets.ts';
 import type { Log } from '../runtime/log.ts';
 import { cryptoRandom } from '../runtime/random.ts';
 import { type Endpoint, formatEndpoint } from '../runtime/settings.ts';
+import type { Reloaded } from './admin/reload.ts';
 import { listenAt } from './admin/server.ts';
 import type { Supervision } from './admin/upgrade.ts';
 import { asksOwnResolver, reachable } from './config/checks.ts';
-import type { Config } from './config/schema.ts';
+import { differences } from './config/difference.ts';
+import type { Loaded } from './config/load.ts';
+import type { Config, RawConfig } from './config/schema.ts';
 import type { Addresses, ProgramName } from './protocol.ts';
 import { RecoveryListener } from './recovery-listener.ts';
 import { startFailure } from './start-failure.ts';
@@ -38,8 +41,10 @@ export interface RunningProgram {
 
 export interface StartContext {
   readonly log: Log;
+  /** As it was written; {@link load} gives it anew. */
+  readonly raw: RawConfig;
   /** Reads the configuration once more; throws ConfigInvalid. */
-  readonly load: () => Config;
+  readonly load: () => Pick<Loaded, 'config' | 'raw'>;
   /** Who can replace us; null when nobody does. */
   readonly supervision: Supervision | null;
 }
@@ -64,7 +69,7 @@ export function prepareProgram(
 }
 
 async function prepareResolver(config: Config, context: StartContext): Promise<PreparedProgram> {
-  const { log, load, supervision } = context;
+  const { log, supervision } = context;
   const [{ startResolver }, { createResolverAdmin }] = await Promise.all([
     import('../resolver/main.ts'),
     import('./admin/resolver.ts'),
@@ -73,7 +78,7 @@ async function prepareResolver(config: Config, context: StartContext): Promise<P
     async start(sockets) {
       const isShared = sockets.left.length > 0;
       const resolver = await startResolver(config.resolver, { ...ambient(log), sockets });
-      const reload = async (): Promise<readonly string[]> => resolver.reload(load().resolver);
+      const reload = reloader(context, (next) => resolver.reload(next.resolver));
       const admin = createResolverAdmin(resolver, {
         reload,
         log,
@@ -122,11 +127,13 @@ async function prepareForMail(config: Config, context: StartContext): Promise<Pr
   return {
     async start(sockets) {
       const mta = await prepared.start(sockets);
+      const reload = reloader(context, async (next) => mta.reload(next.mta));
       const resolverAdmin = formatEndpoint(reachable(config.resolver.admin));
       const admin = createMtaAdmin(mta, {
         log,
         hostnames: [hostname(), config.mta.hostname],
-        allow: config.mta.allow,
+        allow: mta.allow,
+        reload,
         startedAtMs: Date.now(),
         clock: systemClock(),
         token: config.admin.token,
@@ -146,7 +153,7 @@ async function prepareForMail(config: Config, context: StartContext): Promise<Pr
         addresses: { dns: [], smtp: mta.endpoints.map(formatEndpoint), http },
         async reload() {
           mta.reopenEvents();
-          log.warn({}, 'file of events reopened; the mta takes no configuration while it runs');
+          await reload().catch((error: unknown) => notReloaded(error, log));
         },
         save: async () => undefined,
         async handOver() {
@@ -166,6 +173,41 @@ async function prepareForMail(config: Config, context: StartContext): Promise<Pr
       };
     },
   };
+}
+
+/** Of both programs, and read at their start alone. */
+const SHARED_FIXED = /^(?:log|admin)\./;
+
+/**
+ * @param take gives a configuration to the program, which throws and changes nothing where it cannot take it
+ * @returns reads the configuration again and has it taken
+ */
+function reloader(
+  { raw, load, log }: Pick<StartContext, 'raw' | 'load' | 'log'>,
+  take: (config: Config) => Promise<readonly string[]>,
+): () => Promise<Reloaded> {
+  let inForce = raw;
+  return async () => {
+    const next = load();
+    const difference = differences(inForce, next.raw);
+    const fixed = difference.filter((line) => SHARED_FIXED.test(line));
+    if (fixed.length > 0) throw new SharedSettingFixed(fixed.map((line) => line.split(':', 1)[0]!));
+    const changed = await take(next.config);
+    inForce = next.raw;
+    log.info({ changed, difference }, 'configuration reloaded');
+    return { changed, difference };
+  };
+}
+
+/** A setting of both programs has changed, so nothing was taken over. */
+class SharedSettingFixed extends Error {
+  override readonly name = 'SharedSettingFixed';
+  readonly code = 'SIDECAR_RELOAD_REFUSED';
+  constructor(keys: readonly string[]) {
+    super(
+      `nothing was changed: ${keys.join(', ')} cannot change while it runs; "postilion upgrade" takes it over`,
+    );
+  }
 }
 
 function notReloaded(error: unknown, log: Log): void {

@@ -9,7 +9,7 @@
 /** A named bound on octets, shared by everyone who holds some. */
 export class ByteBound {
   readonly name: string;
-  readonly max: number;
+  max: number;
   #held = 0;
 
   constructor(name: string, max: number) {

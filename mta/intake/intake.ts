@@ -74,9 +74,9 @@ export class Intake {
   readonly random: Random;
   readonly log: Log;
   readonly counters: IntakeCounters = createCounters();
-  readonly credentials: Credentials;
-  readonly apiKeys: ApiKeys;
-  readonly allowances: Allowances;
+  credentials: Credentials;
+  apiKeys: ApiKeys;
+  allowances: Allowances;
   /** Content being taken, at most `intake_bytes`. */
   readonly held: ByteBound;
   readonly pressure: Pressure;
@@ -86,7 +86,7 @@ export class Intake {
   lastOrders = false;
   readonly #accept: IntakeDeps['accept'];
 
-  /** @param settings hostname is not empty: the caller has filled in the system's */
+  /** @param settings hostname is not empty: the caller has filled in the system's; see {@link onReload} */
   constructor(settings: IntakeSettings, deps: IntakeDeps) {
     this.settings = settings;
     this.clock = deps.clock;
@@ -98,6 +98,16 @@ export class Intake {
     this.allowances = new Allowances(settings, deps.clock);
     this.held = new ByteBound('intake_bytes', settings.intake_bytes);
     this.pressure = new Pressure(this.held, settings.queue_recipients);
+  }
+
+  /** The settings have changed: what is made of them is made anew, the rest reads them when it matters. */
+  onReload(): void {
+    const { settings } = this;
+    this.credentials = new Credentials(settings.users, this.random);
+    this.apiKeys = new ApiKeys(settings.keys);
+    this.allowances = new Allowances(settings, this.clock);
+    this.held.max = settings.intake_bytes;
+    this.pressure.queueMax = settings.queue_recipients;
   }
 
   /** Whether a client at this address needs no authentication. */

@@ -15,15 +15,15 @@ const PAUSE_MS_MAX = 500;
 
 export class Pressure {
   readonly #held: ByteBound;
-  readonly #queueMax: number;
+  /** Recipients that may wait in the spool. */
+  queueMax: number;
   #queued = 0;
   /** Of other bounds, by name: how much of each is taken, 0 to 1 and beyond. */
   readonly #others = new Map<string, number>();
 
-  /** @param queueMax recipients that may wait in the spool */
   constructor(held: ByteBound, queueMax: number) {
     this.#held = held;
-    this.#queueMax = queueMax;
+    this.queueMax = queueMax;
   }
 
   /** Recipients in the spool, as counted a moment ago. */
@@ -43,7 +43,7 @@ export class Pressure {
 
   /** @returns the name of a bound that is reached, or null */
   reached(): string | null {
-    if (this.#queued >= this.#queueMax) return 'queue_recipients';
+    if (this.#queued >= this.queueMax) return 'queue_recipients';
     for (const [bound, share] of this.#others) if (share >= 1) return bound;
     return null;
   }
@@ -51,7 +51,7 @@ export class Pressure {
   /** How long to let a client wait before its message is taken. */
   pauseMs(): number {
     const share = Math.max(
-      this.#queued / this.#queueMax,
+      this.#queued / this.queueMax,
       this.#held.held / this.#held.max,
       ...this.#others.values(),
     );

@@ -21,7 +21,8 @@ const BACKLOG = 4096;
 
 export class SmtpDoor implements SessionHost {
   readonly intake: Intake;
-  readonly secureContext: SecureContext | null;
+  /** May be replaced: who comes from then on gets the new one. */
+  secureContext: SecureContext | null;
   /** Each with the client that it counts for, or null. */
   readonly #sessions = new Map<Session, string | null>();
   readonly #strangers = new ClientCount();

@@ -5,6 +5,7 @@ import type { RunningMta, WaitingRecipient } from '../../mta/running.ts';
 import { addMtaDashboard } from '../dashboard/of-mta.ts';
 import { VERSION } from '../version.ts';
 import { idSchema, mailDomainSchema } from './mta-values.ts';
+import { addReloadRoute } from './reload.ts';
 import type { AdminContext } from './resolver.ts';
 import { AdminError, createAdminServer, guarded, validated } from './server.ts';
 import { addSiteRoute } from './site.ts';
@@ -41,6 +42,7 @@ export function createMtaAdmin(mta: RunningMta, context: MtaAdminContext): Fasti
     requireToken(scope, context.token);
     addMailRoutes(scope, mta);
     addVerbRoutes(scope, mta);
+    addReloadRoute(scope, context.reload);
     addUpgradeRoutes(scope, context.supervision);
     addSiteRoute(scope, mta);
     addMtaDashboard(scope, mta, context);

@@ -6,11 +6,11 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import { formatEndpoint, type Network } from '../../runtime/settings.ts';
 import { addResolverDashboard } from '../dashboard/of-resolver.ts';
-import { startFailure } from '../start-failure.ts';
 import { VERSION } from '../version.ts';
 import { streamEvents } from './event-stream.ts';
 import { Figures } from './figures.ts';
-import { AdminError, createAdminServer, guarded, validated } from './server.ts';
+import { addReloadRoute, type Reloaded } from './reload.ts';
+import { createAdminServer, guarded, validated } from './server.ts';
 import { requireToken } from './token.ts';
 import { addUpgradeRoutes, type Supervision } from './upgrade.ts';
 
@@ -70,13 +70,13 @@ export interface AdminContext {
   readonly token: string;
   /** Of this machine, or of the mta: the page's title. */
   readonly hostname: string;
+  /** Reads the configuration again. */
+  readonly reload: () => Promise<Reloaded>;
   /** Who can replace the program; null when nobody does. */
   readonly supervision: Supervision | null;
 }
 
 export interface ResolverAdminContext extends AdminContext {
-  /** Reads the configuration again. @returns keys that changed */
-  readonly reload: () => Promise<readonly string[]>;
   /** "ADDRESS:PORT" of the mta's HTTP, for the dashboard. */
   readonly mtaAdmin: string;
 }
@@ -101,7 +101,7 @@ export function createResolverAdmin(
     scope.get('/v1/cache', async ({ query }) => {
       return { responses: resolver.cacheDump(validated(dumpSchema, query).limit) };
     });
-    scope.post('/v1/reload', async () => ({ changed: await reloaded(context) }));
+    addReloadRoute(scope, context.reload);
     scope.get('/v1/top', async ({ query }) => {
       const { limit, by } = validated(topSchema, query);
       return { domains: resolver.top(limit, by) };
@@ -115,15 +115,6 @@ export function createResolverAdmin(
     });
   });
   return server;
-}
-
-/** @throws AdminError 409 with what is wrong; then nothing was changed */
-async function reloaded({ reload }: ResolverAdminContext): Promise<readonly string[]> {
-  try {
-    return await reload();
-  } catch (error) {
-    throw new AdminError(409, 'ADMIN_RELOAD', startFailure(error));
-  }
 }
 
 export type ResolverStatus = Awaited<ReturnType<typeof resolverStatus>>;

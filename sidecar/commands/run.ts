@@ -93,14 +93,14 @@ async function up({ config, raw, file, warnings, request }: Start): Promise<void
 
 async function runAlone(
   name: ProgramName,
-  { config, file, warnings, request }: Start,
+  { config, raw, file, warnings, request }: Start,
 ): Promise<void> {
   process.title = `postilion ${name}`;
   const { prepareProgram } = await import('../programs.ts');
   const log = createLog(name, config.log.level);
-  const load = () => loadConfig(request).config;
+  const load = () => loadConfig(request);
   const sockets = new HandedSockets(activatedSockets());
-  const context = { log, load, supervision: null };
+  const context = { log, raw, load, supervision: null };
   const started = prepareProgram(name, config, context).then((program) => program.start(sockets));
   const onHangup = () => void started.then((program) => program.reload()).catch(() => undefined);
   const signalled = stopSignal(() => undefined, hangupReloads() ? onHangup : null);

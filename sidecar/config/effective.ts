@@ -21,7 +21,10 @@ export interface EffectiveSetting {
 const HIDDEN = '(hidden)';
 
 /** In the order of the schema. */
-export function effectiveSettings({ raw, file }: Loaded): readonly EffectiveSetting[] {
+export function effectiveSettings({
+  raw,
+  file,
+}: Pick<Loaded, 'raw' | 'file'>): readonly EffectiveSetting[] {
   const source = file === null ? '' : readFileSync(file, 'utf8');
   const written: unknown = parse(source);
   const lines = locateKeys(source);

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { statSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { resolverSchema } from '../../resolver/config.ts';
@@ -19,6 +21,7 @@ import {
   startTestResolver,
   testDefaults,
 } from '../support/resolver.ts';
+import { scratchFolder } from '../support/scratch.ts';
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -48,6 +51,23 @@ test('wildcards of both families share a port', async () => {
     expect(brief(packet)).toBe('NOERROR 1');
   }
   expect(resolver.endpoints.map(({ address }) => address)).toEqual(['0.0.0.0', '::']);
+});
+
+test('a start that finds its address taken leaves the snapshot as it is', async () => {
+  const upstream = cleanup.stop(await FakeUpstream.start(answers()));
+  const folder = await scratchFolder('snapshot');
+  cleanup.add(() => folder.remove());
+  const settings = { snapshot: join(folder.path, 'cache.snapshot') };
+  const first = cleanup.stop(await startTestResolver([upstream.endpoint], settings));
+  await askUdp(first.endpoint, question('kept.example', TYPE.A));
+  await first.saveSnapshot();
+  const { ino } = statSync(settings.snapshot);
+  const listen = [`127.0.0.1:${first.endpoint.port}`];
+  const second = startTestResolver([upstream.endpoint], { ...settings, listen });
+  await expect(second).rejects.toBeInstanceOf(ListenFailed);
+  expect(statSync(settings.snapshot).ino).toBe(ino);
+  await first.stop();
+  expect(statSync(settings.snapshot).ino).not.toBe(ino);
 });
 
 test('an address in use names its holder', async () => {

@@ -69,7 +69,7 @@ export const SURVEY: RouteSurvey = {
 };
 
 export const CONTEXT: MtaAdminContext & ResolverAdminContext = {
-  reload: async () => ['resolver.bundles'],
+  reload: async () => ({ changed: ['resolver.bundles'], difference: [] }),
   log: silentLog,
   hostnames: ['mta.example.net'],
   allow: [parseNetwork('127.0.0.0/8')!],
@@ -166,6 +166,8 @@ export function fakeMta(): FakeMta {
     verbs,
     endpoints: [{ address: '127.0.0.1', port: 2525 }],
     socketmap: null,
+    allow: CONTEXT.allow,
+    reload: () => ['mta.max_age'],
     metrics: new Registry(),
     injection: async (server) => {
       server.setErrorHandler((_error, _request, reply) => reply.code(500).send({}));
