@@ -25,6 +25,6 @@ function settingsOf(table: object): Map<string, string> {
   return settings;
 }
 
-/** Endpoints are tables too, and opening them does no harm: no part of one is live. */
+/** An endpoint is one setting. */
 const isTable = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !('address' in value);

@@ -17,7 +17,7 @@ import type { Addresses, ProgramName } from './protocol.ts';
 import { RecoveryListener } from './recovery-listener.ts';
 import { startFailure } from './start-failure.ts';
 
-/** HTTP requests under way get so long when the program is handed over; those of streams never end. */
+/** HTTP requests under way get so long when the program is handed over. */
 const REQUESTS_MS_MAX = 3_000;
 /** And SMTP transactions: a client that is cut has no reply, and sends again. */
 const TRANSACTIONS_MS_MAX = 5_000;

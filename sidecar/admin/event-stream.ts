@@ -6,7 +6,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { RunningResolver } from '../../resolver/running.ts';
-import { AdminError } from './server.ts';
+import { AdminError, endWithServer } from './server.ts';
 
 const UNREAD_OCTETS_MAX = 65_536;
 const BEAT_MS = 15_000;
@@ -28,6 +28,7 @@ export function streamEvents(
   if (stop === null) throw new AdminError(503, 'ADMIN_LISTENERS', 'too many listen to events');
   reply.hijack();
   const headers = reply.getHeaders() as Record<string, string>;
+  endWithServer(request, raw);
   raw.writeHead(200, { ...headers, 'content-type': 'text/event-stream' });
   write(': events of upstreams and names\n\n');
   const beat = setInterval(() => write(':\n\n'), BEAT_MS);

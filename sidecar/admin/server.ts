@@ -6,6 +6,7 @@
  * - A browser can change nothing from a page of another origin: see {@link foreignPage}.
  * - Every refusal is {"error":{"code","message"}} with a stable code.
  */
+import type { ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import Fastify, {
   type FastifyError,
@@ -62,6 +63,16 @@ const SECURITY_HEADERS = {
   'cache-control': 'no-store',
 } as const;
 
+/** Responses that never end by themselves, of each server. */
+const streams = new WeakMap<object, Set<ServerResponse>>();
+
+/** A response that goes on for as long as its client listens is cut when the server is closed. */
+export function endWithServer({ server }: FastifyRequest, response: ServerResponse): void {
+  const open = streams.get(server.server) ?? new Set();
+  streams.set(server.server, open.add(response));
+  response.once('close', () => open.delete(response));
+}
+
 export function createAdminServer(deps: AdminDeps): FastifyInstance {
   const server = Fastify({
     bodyLimit: BODY_OCTETS_MAX,
@@ -80,6 +91,9 @@ export function createAdminServer(deps: AdminDeps): FastifyInstance {
   // Form posts need no CORS preflight, and text/plain is one of their types.
   server.removeContentTypeParser('text/plain');
 
+  server.addHook('preClose', async () => {
+    for (const response of streams.get(server.server) ?? []) response.destroy();
+  });
   server.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
     if (!foreignPage(request, deps.hostnames)) return;

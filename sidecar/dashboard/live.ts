@@ -7,7 +7,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Clock, Timer } from '../../runtime/clock.ts';
-import { AdminError } from '../admin/server.ts';
+import { AdminError, endWithServer } from '../admin/server.ts';
 import { FRAME_MS, type Frame, type Hub } from './hub.ts';
 
 export const CLIENTS_MAX = 32;
@@ -96,6 +96,7 @@ export function streamLive(live: Live, request: FastifyRequest, reply: FastifyRe
   if (leave === null) throw new AdminError(503, 'ADMIN_WATCHERS', 'too many watch; close a page');
   reply.hijack();
   const headers = reply.getHeaders() as Record<string, string>;
+  endWithServer(request, raw);
   raw.writeHead(200, { ...headers, 'content-type': 'text/event-stream' });
   raw.write('retry: 2000\n\n');
   request.raw.socket.once('close', leave);

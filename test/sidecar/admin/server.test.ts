@@ -142,3 +142,12 @@ describe('over a socket', () => {
 
   test('the page itself is there', async () => expect(await statusOf('/')).toBe(200));
 });
+
+test('a stream of events does not keep a server from closing', async () => {
+  const server = resolverAdmin();
+  const { address, port } = await listenAt(server, { address: '127.0.0.1', port: 0 });
+  const { body, status } = await fetch(`http://${address}:${port}/v1/events`);
+  expect(status).toBe(200);
+  await server.close();
+  await expect(new Response(body).text()).rejects.toThrow('terminated');
+});
