@@ -327,7 +327,9 @@ export class Delivery {
       domains: this.#domains,
       suspensions: this.#suspensions,
       suspendedAtMs: this.#suspendedAtMs,
-      spoolTrouble: this.#settler.saturated() ? this.#deps.spool.trouble() : null,
+      spoolTrouble: this.#deps.spool.trouble(),
+      saturated: this.#settler.saturated(),
+      owed: (message) => this.#settler.owes(message),
     });
   }
 

@@ -1,4 +1,5 @@
 /** Why a recipient is not under way: the one thing that has to change before it moves on. */
+import type { MessageId } from '../envelope.ts';
 import { isOperators } from '../operator.ts';
 import type { Suspension, Wait } from '../running.ts';
 import type { QueuedRecipient, WaitReason } from '../spool/spool.ts';
@@ -16,6 +17,10 @@ export interface Standing {
   readonly suspendedAtMs: number | null;
   /** Why outcomes cannot be recorded, or null. */
   readonly spoolTrouble: WaitReason | null;
+  /** So many outcomes wait to be recorded that no more mail is taken up. */
+  readonly saturated: boolean;
+  /** An outcome of the message waits to be recorded. */
+  owed(message: MessageId): boolean;
 }
 
 export function explain(recipient: QueuedRecipient, standing: Standing): Wait {
@@ -24,6 +29,11 @@ export function explain(recipient: QueuedRecipient, standing: Standing): Wait {
   const buffering = leased ? bufferedAt(recipient, standing.sites) : null;
   const site = buffering ?? domains.siteOf(domain);
   if (leased && buffering === null) {
+    if (standing.spoolTrouble !== null && standing.owed(recipient.message)) {
+      const { text, sinceMs } = standing.spoolTrouble;
+      const what = `its outcome waits to be recorded: ${text}`;
+      return { on: 'spool', text: what, sinceMs, untilMs: null };
+    }
     const where = site === undefined ? '' : ` at ${site.site.alias}`;
     return { on: 'delivering', text: `in hand${where}`, sinceMs: reason.sinceMs, untilMs: null };
   }
@@ -46,7 +56,7 @@ export function explain(recipient: QueuedRecipient, standing: Standing): Wait {
   }
   const wait = domains.waitOf(domain);
   if (wait !== undefined) return wait;
-  if (standing.spoolTrouble !== null) {
+  if (standing.spoolTrouble !== null && standing.saturated) {
     const { text, sinceMs } = standing.spoolTrouble;
     return { on: 'spool', text, sinceMs, untilMs: null };
   }

@@ -41,6 +41,8 @@ export class Settler {
   #signing = 0;
   #pending: Entry[] = [];
   #pendingCount = 0;
+  /** Being settled just now. */
+  #batch: readonly Entry[] = [];
   #busy = false;
   #idleWaiters: (() => void)[] = [];
 
@@ -53,6 +55,13 @@ export class Settler {
 
   saturated(): boolean {
     return this.#pendingCount > PENDING_MAX;
+  }
+
+  /** The spool has not recorded an outcome of this message yet. */
+  owes(message: MessageId): boolean {
+    const isOf = ({ settlements }: Entry): boolean =>
+      settlements.some(({ key }) => key.message === message);
+    return this.#batch.some(isOf) || this.#pending.some(isOf);
   }
 
   add(
@@ -102,7 +111,9 @@ export class Settler {
     await Promise.resolve();
     while (this.#pending.length > 0) {
       const batch = this.#pending.splice(0, BATCH_MAX);
+      this.#batch = batch;
       await this.#settle(batch);
+      this.#batch = [];
       for (const entry of batch) this.#pendingCount -= entry.settlements.length;
     }
     this.#busy = false;

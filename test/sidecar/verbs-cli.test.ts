@@ -2,13 +2,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CommanderError } from 'commander';
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { formatMessageId } from '../../mta/envelope.ts';
 import { createMtaAdmin } from '../../sidecar/admin/mta.ts';
 import { listenAt } from '../../sidecar/admin/server.ts';
-import { commandTree } from '../../sidecar/command-tree.ts';
-import { CommandFailed, EXIT } from '../../sidecar/exit.ts';
+import { type Ran, runCommand } from '../support/cli.ts';
 import { CONTEXT, fakeMta, WAITING } from './support/programs.ts';
 
 const TOKEN = 'a-token-for-tests-0123456789';
@@ -29,37 +27,9 @@ afterAll(async () => {
 });
 beforeEach(() => void mta.verbs.splice(0));
 
-interface Ran {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** In this process: forty starts of a command would take a minute. */
-async function run(args: readonly string[]): Promise<Ran> {
-  const written = { stdout: '', stderr: '' };
-  for (const stream of ['stdout', 'stderr'] as const) {
-    vi.spyOn(process[stream], 'write').mockImplementation((text) => {
-      written[stream] += String(text);
-      return true;
-    });
-  }
-  let code = 0;
-  try {
-    await commandTree().parseAsync(args, { from: 'user' });
-    code = Number(process.exitCode ?? 0);
-  } catch (error) {
-    if (!(error instanceof CommandFailed || error instanceof CommanderError)) throw error;
-    code = error instanceof CommandFailed ? error.exitCode : EXIT.usage;
-    written.stderr += error.message;
-  } finally {
-    vi.restoreAllMocks();
-    process.exitCode = undefined;
-  }
-  return { code, ...written };
-}
 /** The token is in the file. */
-const postilion = (line: string): Promise<Ran> => run([...line.split(' '), '--config', config]);
+const postilion = (line: string): Promise<Ran> =>
+  runCommand([...line.split(' '), '--config', config]);
 
 const ID = WAITING.id;
 const MESSAGE = formatMessageId(1_234_567_890);
@@ -152,8 +122,8 @@ test.each([
 });
 
 test('without the token nothing is done, and reading goes on', async () => {
-  const refused = await run(['queue', 'hold', MESSAGE, '--http', http]);
+  const refused = await runCommand(['queue', 'hold', MESSAGE, '--http', http]);
   expect([refused.code, refused.stderr]).toEqual([1, 'this needs the token of admin.token']);
-  expect((await run(['queue', 'list', '--http', http])).code).toBe(0);
+  expect((await runCommand(['queue', 'list', '--http', http])).code).toBe(0);
   expect(mta.verbs).toEqual([]);
 });
