@@ -10,6 +10,7 @@ import { addQueueCommands } from './commands/queue.ts';
 import { addRouteCommand } from './commands/route.ts';
 import { addRunCommands } from './commands/run.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { addTopCommand } from './commands/top.ts';
 import { addUpgradeCommand } from './commands/upgrade.ts';
 import { EXIT } from './exit.ts';
 import { VERSION } from './version.ts';
@@ -33,6 +34,7 @@ Exit codes: ${EXIT.ok} done, ${EXIT.failed} failed, ${EXIT.usage} bad usage or c
   addCheckCommand(root);
   addConfigCommands(root);
   addStatusCommand(root);
+  addTopCommand(root);
   addCacheCommands(root);
   addQueueCommands(root);
   addRouteCommand(root);

@@ -1,4 +1,4 @@
-/** `explain`, `top` and `cache`: what the resolver knows. */
+/** `explain` and `cache`: what the resolver knows. */
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
@@ -13,13 +13,13 @@ export function addCacheCommands(root: Command): void {
     .description('what the resolver knows of a mail domain, and why')
     .addHelpText('after', '\nExample:\n  postilion explain gmail.com')
     .action(explain);
-  withResolver(root.command('top'))
+  const cache = root.command('cache').description("look at the resolver's cache, or drop from it");
+  withResolver(cache.command('top'))
     .description('domains that cost the most lookups')
     .option('--limit <COUNT>', 'how many at most', wholeNumber, 20)
     .addOption(new Option('--by <WHAT>', 'order').choices(TOP_ORDERS).default('lookups'))
-    .addHelpText('after', '\nExample:\n  postilion top --by packets')
+    .addHelpText('after', '\nExample:\n  postilion cache top --by packets')
     .action(top);
-  const cache = root.command('cache').description("look at the resolver's cache, or drop from it");
   withResolver(cache.command('dump'))
     .description('responses in the cache, the most recently stored first')
     .option('--limit <COUNT>', 'how many at most', wholeNumber, 100)

@@ -7,7 +7,7 @@ import { formatEndpoint } from '../../runtime/settings.ts';
 import { Figures } from '../admin/figures.ts';
 import { VERSION } from '../version.ts';
 import type { Sampler } from './sampler.ts';
-import { type DnsSample, type MailSample, readDns } from './samples.ts';
+import { type DnsSample, type MailSample, readDns, type SampledSite } from './samples.ts';
 
 /** Samples that come along: rates are over these ten seconds. */
 const RECENT = 11;
@@ -51,6 +51,8 @@ export interface MailPart extends Part, MtaStatus {
   readonly program: 'mta';
   readonly samples: readonly MailSample[];
   readonly listen: readonly string[];
+  /** Where mail waited when it was last counted, the most first. */
+  readonly loads: readonly SampledSite[];
   /** The newest first. */
   readonly changes: readonly LimitChange[];
   /** The oldest message first. */
@@ -115,6 +117,7 @@ export async function mailPart(mta: RunningMta, sampler: Sampler<MailSample>): P
     unready: mta.ready(),
     samples: sampler.history.recent(RECENT),
     listen: mta.endpoints.map(formatEndpoint),
+    loads: sampler.history.coarse.findLast(({ sites }) => sites !== undefined)?.sites ?? [],
     changes: mta.changes().slice(0, CHANGES_SHOWN),
     waiting,
   };

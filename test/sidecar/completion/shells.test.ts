@@ -111,7 +111,7 @@ test('bash: what has been begun, values, and words after values', () => {
       'postilion queue h',
       'postilion up --log-level ',
       'postilion --se',
-      'postilion top --by pa',
+      'postilion cache top --by pa',
       'postilion queue list --domain queue --af',
       'postilion why --http 127.0.0.1:8025 --js',
       'postilion queue hold --domain ',

@@ -259,7 +259,9 @@ test('warned of: passwords that everyone may read', () => {
 
 test('a token that others may read is warned of', () => {
   const source = '[admin]\ntoken = "0123456789abcdef"\n[mta]\nhostname = "mta.example.net"\n';
-  expect(load(source).warnings).toEqual([]);
+  load(source);
+  chmodSync(file, 0o600);
+  expect(loadConfig({ file, overrides: [], role: 'up' }).warnings).toEqual([]);
   chmodSync(file, 0o644);
   expect(loadConfig({ file, overrides: [], role: 'up' }).warnings).toEqual([
     `${file}:2: admin.token: stands in a file that every user may read; chmod o-r "${file}"`,
