@@ -4,7 +4,8 @@ import { duration, endpoint, network } from '../runtime/settings.ts';
 import { LABEL } from './envelope.ts';
 import { looksHashed, parseScrypt } from './intake/scrypt.ts';
 import { shapingSchema } from './plan/shaping-schema.ts';
-import { tlsrptSchema } from './report/settings.ts';
+import { EVENT_NAMES } from './report/events.ts';
+import { feedbackSchema, suppressionSchema, tlsrptSchema } from './report/settings.ts';
 import { domainName, selectorName } from './sign/names.ts';
 
 /** How an API key stands in the configuration. */
@@ -108,7 +109,7 @@ const dkimSchema = z.strictObject({
 const webhookSchema = z.strictObject({
   url: z.url({ protocol: /^https?$/ }),
   secret: z.string().min(16, 'has at least 16 characters'),
-  events: z.array(z.enum(['reception', 'delivery', 'deferral', 'bounce', 'expiry'])).optional(),
+  events: z.array(z.enum(EVENT_NAMES)).optional(),
 });
 
 /** A scrypt hash is recognised by its beginning; all else is the password itself. */
@@ -257,7 +258,7 @@ export const mtaSchema = z
       .string()
       .default('')
       .describe(
-        'File that gets one JSON line per reception, delivery, deferral, bounce and expiry; "" is none.',
+        'File that gets one JSON line per reception, delivery, deferral, bounce and expiry, and for what comes back: bounce-report, feedback, unrecognised, suppression; "" is none.',
       ),
     events_bytes: z
       .int()
@@ -308,6 +309,8 @@ export const mtaSchema = z
     delivery: deliverySchema,
     shaping: shapingSchema,
     tlsrpt: tlsrptSchema,
+    feedback: feedbackSchema,
+    suppression: suppressionSchema,
   })
   .prefault({});
 

@@ -16,6 +16,7 @@ import { Domains } from './delivery/domains.ts';
 import { explain } from './delivery/explain.ts';
 import { HostHealth } from './delivery/hosts.ts';
 import { Lateness } from './delivery/lateness.ts';
+import { LocalMail } from './delivery/local-mail.ts';
 import { Outcomes } from './delivery/outcomes.ts';
 import { Census } from './delivery/queue-census.ts';
 import { Returns } from './delivery/returns.ts';
@@ -63,6 +64,7 @@ export class Delivery {
   readonly #settler: Settler;
   readonly #outcomes: Outcomes;
   readonly #returns: Returns;
+  readonly #local: LocalMail;
   readonly #lateness: Lateness;
   readonly #slots: Allotment;
   readonly #memory = new Allotment(MEMORY_OCTETS_MAX);
@@ -90,6 +92,7 @@ export class Delivery {
       deps,
       suspensions: this.#suspensions,
       siteQueue: (result) => this.#siteQueue(result),
+      takeLocally: (domain) => this.#takeLocally(domain),
       refuse: (domain, verdict) => void this.#returns.refuse(domain, verdict),
     });
     this.#outcomes = new Outcomes({
@@ -110,6 +113,12 @@ export class Delivery {
       outcomes: this.#outcomes,
       explain: (recipient) => this.explain(recipient),
       stopping: () => this.#stopping,
+    });
+    this.#local = new LocalMail({
+      deps,
+      outcomes: this.#outcomes,
+      stopping: () => this.#stopping,
+      later: (domain, dueMs) => this.#domains.later(domain, dueMs),
     });
     this.#siteContext = this.#makeSiteContext();
     this.#census = new Census(spool, (domain) => this.#aliasOf(domain));
@@ -139,6 +148,7 @@ export class Delivery {
       shaping,
       throttles: new Throttles(),
       tlsWatch: this.#deps.tlsWatch ?? null,
+      reversePathFor: this.#deps.reversePathFor ?? null,
       itinerary: (site) => router.itinerary(site),
       accepting: (site) =>
         this.#suspendedAtMs === null &&
@@ -380,6 +390,12 @@ export class Delivery {
       this.#domains.due(domain, Math.max(receivedAtMs, notBeforeMs));
       if (submission.priority === 'urgent') this.#domains.hasten(domain);
     }
+  }
+
+  #takeLocally(domain: string): boolean {
+    if (!this.#local.owns(domain)) return false;
+    void this.#local.take(domain);
+    return true;
   }
 
   #siteQueue({ route }: RouteResult & { kind: 'route' }): SiteQueue {

@@ -53,6 +53,15 @@ export class IntakeBusy extends Error {
   }
 }
 
+/** Whoever knows which recipients are suppressed does not answer, and without it nothing is taken. */
+export class ScreenUnavailable extends Error {
+  override readonly name = 'ScreenUnavailable';
+  readonly code = 'MTA_SCREEN_UNAVAILABLE';
+  constructor() {
+    super('the suppression hook does not answer');
+  }
+}
+
 /** A key is meant for the message, and it could not be signed: it is not taken, or not yet. */
 export class MessageNotSigned extends Error {
   override readonly name = 'MessageNotSigned';

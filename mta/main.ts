@@ -11,6 +11,7 @@ import { Suspensions } from './delivery/suspensions.ts';
 import { Delivery } from './delivery.ts';
 import { formatRecipientId } from './envelope.ts';
 import { SpoolUnavailable } from './errors.ts';
+import { createFeedback, type Feedback, ledgerSchema } from './feedback.ts';
 import { parseMailbox } from './intake/address.ts';
 import { injectionApi } from './intake/http.ts';
 import { Intake } from './intake/intake.ts';
@@ -36,7 +37,6 @@ import { DsnWriter } from './report/dsn.ts';
 import { Events } from './report/events.ts';
 import { Ledger } from './report/ledger.ts';
 import { EventOutlets } from './report/outlets.ts';
-import { TALLY_SCHEMA } from './report/tls/tally.ts';
 import {
   type ExplainedLimit,
   type MtaDeps,
@@ -142,6 +142,12 @@ async function startPrepared(
       });
   const sessions = newCounters();
   const outlets = await EventOutlets.open(config, { clock, log, random });
+  const events = new Events(outlets.sink, clock);
+  const feedback = createFeedback(config, deps, {
+    ledger,
+    events,
+    flushed: () => outlets.flushed(),
+  });
   const suspensions = new Suspensions(join(config.spool, SUSPENSIONS_FILE));
   const reroutes = new Reroutes(join(config.spool, REROUTES_FILE));
   const shaping = new Shaping(config, config.shaping.community ? communityProviders() : {});
@@ -152,13 +158,16 @@ async function startPrepared(
     shaping,
     signer,
     sessions,
-    outlets,
+    events,
     suspensions,
     tlsReporting,
+    feedback,
   });
   const operator = new Operator({ spool, dispatcher: delivery.dispatcher, clock });
   const intake = new Intake(config, {
     accept: (submission) => delivery.accept(submission),
+    ownDomains: feedback.ownDomains,
+    suppressions: feedback.suppressions,
     clock,
     random,
     log,
@@ -185,11 +194,12 @@ async function startPrepared(
 
   /** @returns null when nothing needs it */
   async function openLedger(): Promise<Ledger | null> {
-    if (!config.tlsrpt.enabled) return null;
+    const schema = ledgerSchema(config);
+    if (schema.length === 0) return null;
     try {
       return await Ledger.open({
         path: join(config.spool, LEDGER_FILE),
-        schema: TALLY_SCHEMA,
+        schema,
         nowMs: clock.wallMs(),
         log,
       });
@@ -221,6 +231,7 @@ async function startPrepared(
         causes: () => delivery.causes,
         signing: signer.counters,
         tlsReports: tlsReporting?.counters ?? NO_REPORTS,
+        feedback: () => feedback.counters(),
         counts: () => counts(spool),
         connectionsOpen: () => delivery.connections,
         sites: () => delivery.sites(),
@@ -262,6 +273,7 @@ async function startPrepared(
         delivery.resumeScope(scope, name);
         if (scope === 'campaign') void operator.takeUp(name).catch(logFailure);
       },
+      suppressions: feedback.list,
       reopenEvents: () => outlets.reopen(),
       reload,
       drain() {
@@ -378,11 +390,11 @@ async function startPrepared(
     maps.stop();
     await Promise.all([door.stop(transactionsMs, lastOrdersMs), delivery.stop(transactionsMs)]);
     await tlsReporting?.close();
-    await ledger?.close();
     dns.close();
     await sts?.close();
     await signer.close();
     await spool.close();
+    await ledger?.close();
     await outlets.close();
   }
 }
@@ -393,9 +405,10 @@ interface Parts {
   readonly shaping: Shaping;
   readonly signer: Signer;
   readonly sessions: ConnectionCounters;
-  readonly outlets: EventOutlets;
+  readonly events: Events;
   readonly suspensions: Suspensions;
   readonly tlsReporting: TlsReporting | null;
+  readonly feedback: Feedback;
 }
 
 interface RouterNeeds {
@@ -430,7 +443,8 @@ function makeRouter(
 }
 
 function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery {
-  const { spool, router, shaping, signer, sessions, outlets, suspensions, tlsReporting } = parts;
+  const { spool, router, shaping, signer, sessions, suspensions, tlsReporting } = parts;
+  const { events, feedback } = parts;
   const { clock, log, random } = deps;
   const { hostname, delivery } = config;
   const dsn = new DsnWriter({
@@ -473,8 +487,19 @@ function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery 
     relayed: (leased, recipients, host) => dsn.relayed(leased, recipients, host),
     sign: (submission) => signer.sign(submission),
     suspensions,
+    local: feedback.local,
+    reversePathFor: feedback.reversePathFor,
     tlsWatch: tlsReporting?.watch,
-    events: new Events(outlets.sink, clock),
+    events: {
+      reception: (id, submission) => events.reception(id, submission),
+      delivery: (leased, recipient, host, reply) => events.delivery(leased, recipient, host, reply),
+      deferral: (leased, recipient, reason, dueMs) =>
+        events.deferral(leased, recipient, reason, dueMs),
+      bounce(leased, failure) {
+        events.bounce(leased, failure);
+        feedback.bounced(failure);
+      },
+    },
     counters: newDeliveryCounters(),
     clock,
     random,

@@ -3,19 +3,22 @@
  * No label takes a value from outside: series do not grow with domains.
  */
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { FeedbackCounters } from './feedback.ts';
 import type { ReportCounters } from './report/tls/reporter.ts';
 import type { SiteStatus } from './running.ts';
 import type { SigningCounters } from './sign/signer.ts';
 import type { ConnectionCounters } from './smtp/connection.ts';
 import type { SpoolCounts } from './spool/spool.ts';
 
-/** Recipients, since start. received + bounces sent = delivered + bounced + expired + still queued. */
+/** Recipients, since start. received + bounces sent = delivered + bounced + expired + taken + still queued. */
 export interface DeliveryCounters {
   received: number;
   delivered: number;
   deferred: number;
   bounced: number;
   expired: number;
+  /** For our own domains, and read here. */
+  taken: number;
 }
 
 export const newDeliveryCounters = (): DeliveryCounters => ({
@@ -24,6 +27,7 @@ export const newDeliveryCounters = (): DeliveryCounters => ({
   deferred: 0,
   bounced: 0,
   expired: 0,
+  taken: 0,
 });
 
 export interface MetricSources {
@@ -39,6 +43,7 @@ export interface MetricSources {
   causes(): ReadonlyMap<string, number>;
   readonly signing: SigningCounters;
   readonly tlsReports: ReportCounters;
+  feedback(): FeedbackCounters;
   counts(): Promise<SpoolCounts>;
   connectionsOpen(): number;
   sites(): readonly SiteStatus[];
@@ -51,7 +56,7 @@ export interface MetricSources {
   eventsBehindBytes(): number;
 }
 
-const OUTCOMES = ['received', 'delivered', 'deferred', 'bounced', 'expired'] as const;
+const OUTCOMES = ['received', 'delivered', 'deferred', 'bounced', 'expired', 'taken'] as const;
 
 export function mtaMetrics(sources: MetricSources): Registry {
   const registry = new Registry();
@@ -100,6 +105,18 @@ export function mtaMetrics(sources: MetricSources): Registry {
     ['outcome'],
     (set) => {
       for (const [outcome, count] of Object.entries(sources.tlsReports)) set({ outcome }, count);
+    },
+  );
+  counter(
+    'feedback_total',
+    'What came back to our domains, and recipients suppressed.',
+    ['kind'],
+    (set) => {
+      const { bounceReports, complaints, unrecognised, suppressed } = sources.feedback();
+      set({ kind: 'bounce-report' }, bounceReports);
+      set({ kind: 'complaint' }, complaints);
+      set({ kind: 'unrecognised' }, unrecognised);
+      set({ kind: 'suppressed' }, suppressed);
     },
   );
   gauge(

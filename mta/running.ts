@@ -12,8 +12,10 @@ import type { Endpoint, Network } from '../runtime/settings.ts';
 import type { MtaConfig } from './config.ts';
 import type { RecipientKey } from './envelope.ts';
 import type { RouteSurvey } from './plan/survey.ts';
+import type { SuppressionList } from './report/suppression/list.ts';
 
 export type { RouteSurvey, SurveyedHost } from './plan/survey.ts';
+export type { Suppressed } from './report/suppression/list.ts';
 
 export interface MtaDeps {
   readonly clock: Clock;
@@ -258,6 +260,9 @@ export interface StopBounds {
 
 export const STATUS_SITES_MAX = 50;
 
+/** The list of the suppressed, for operators. */
+export type SuppressionBook = Pick<SuppressionList, 'page' | 'of' | 'put' | 'remove' | 'size'>;
+
 export interface QueueRequest {
   /** null lists every domain. */
   readonly domain: string | null;
@@ -318,6 +323,8 @@ export interface RunningMta {
    * @param to "HOST[:PORT]", or null back to the MX; idempotent
    */
   rerouteScope(scope: RerouteScope, name: string, to: string | null): void;
+  /** Addresses that get no mail; null when no list is kept. */
+  readonly suppressions: SuppressionBook | null;
   /** Goes on in a file of the configured name, as after it was moved away. */
   reopenEvents(): void;
   /**

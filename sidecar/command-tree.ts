@@ -10,6 +10,7 @@ import { addQueueCommands } from './commands/queue.ts';
 import { addRouteCommand } from './commands/route.ts';
 import { addRunCommands } from './commands/run.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { addSuppressionCommands } from './commands/suppression.ts';
 import { addTopCommand } from './commands/top.ts';
 import { addUpgradeCommand } from './commands/upgrade.ts';
 import { EXIT } from './exit.ts';
@@ -37,6 +38,7 @@ Exit codes: ${EXIT.ok} done, ${EXIT.failed} failed, ${EXIT.usage} bad usage or c
   addTopCommand(root);
   addCacheCommands(root);
   addQueueCommands(root);
+  addSuppressionCommands(root);
   addRouteCommand(root);
   addDoctorCommand(root);
   addUpgradeCommand(root);

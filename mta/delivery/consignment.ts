@@ -22,6 +22,7 @@ import {
   type Transaction,
 } from '../smtp/transaction.ts';
 import type { LeasedMessage, LeasedRecipient, Settlement, WaitReason } from '../spool/spool.ts';
+import type { ReversePathFor } from './deps.ts';
 
 export interface Consignment extends Transaction {
   /** The message with those of its recipients that go in this transaction. */
@@ -34,13 +35,23 @@ export interface Consignment extends Transaction {
   interrupted: boolean;
 }
 
-/** Splits a message where its recipients have different limits, or are more than one transaction takes. */
+/**
+ * Splits a message where its recipients have different limits, or are more than one transaction takes, or
+ * each has a reverse-path of its own.
+ */
 export function consign(
   leased: LeasedMessage,
   limitsOf: (domain: string) => Limits,
   nowMs: number,
+  reversePathFor: ReversePathFor | null = null,
 ): Consignment[] {
   const { recipients } = leased;
+  if (reversePathFor !== null && leased.reversePath !== '') {
+    return recipients.map((recipient) => ({
+      ...consignmentOf({ ...leased, recipients: [recipient] }, limitsOf(recipient.domain), nowMs),
+      reversePath: reversePathFor(leased, recipient),
+    }));
+  }
   const first = limitsOf(recipients[0]!.domain);
   const uniform = recipients.every(({ domain }) => limitsOf(domain) === first);
   if (uniform && recipients.length <= first.recipientsPerMessage) {

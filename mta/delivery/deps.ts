@@ -11,6 +11,7 @@ import type { Reply } from '../smtp/reply.ts';
 import type { LeasedMessage, LeasedRecipient, Spool, WaitReason } from '../spool/spool.ts';
 import type { Disposal, Failure } from './consignment.ts';
 import type { LinkOpener } from './link.ts';
+import type { LocalTaker } from './local-mail.ts';
 import type { Suspensions } from './suspensions.ts';
 import type { TlsWatch } from './tls-watch.ts';
 
@@ -34,6 +35,10 @@ export interface DeliveryDeps {
   ) => Submission | null;
   /** Default: none, and they are not kept. */
   readonly suspensions?: Suspensions;
+  /** Takes mail for domains of our own. */
+  readonly local?: LocalTaker | undefined;
+  /** The reverse-path to use for this recipient alone, in place of the message's own; where there is none, '' stays ''. */
+  readonly reversePathFor?: ReversePathFor | undefined;
   /** Sees what becomes of TLS, where reports are made of it. */
   readonly tlsWatch?: TlsWatch | undefined;
   readonly events: DeliveryEvents;
@@ -42,6 +47,8 @@ export interface DeliveryDeps {
   readonly random: Random;
   readonly log: Log;
 }
+
+export type ReversePathFor = (leased: LeasedMessage, recipient: LeasedRecipient) => string;
 
 /** Told of everything that happens to a recipient, once each. */
 export interface DeliveryEvents {

@@ -39,6 +39,8 @@ export interface DomainsParts {
   readonly deps: DeliveryDeps;
   readonly suspensions: Suspensions;
   siteQueue(result: RouteResult & { kind: 'route' }): SiteQueue;
+  /** @returns whether the domain is our own, whose mail goes nowhere else */
+  takeLocally(domain: string): boolean;
   /** DNS says that the domain takes no mail. */
   refuse(domain: string, verdict: Undeliverable): void;
 }
@@ -219,6 +221,7 @@ export class Domains {
     if (this.#stopping || this.#routing.has(domain)) return;
     // Whoever resumes it finds it again.
     if (this.#parts.suspensions.find('domain', domain) !== null) return;
+    if (this.#parts.takeLocally(domain)) return;
     if (this.#placed.get(domain)?.touch(domain)) return;
     const nowMs = this.#parts.deps.clock.wallMs();
     const heldUntilMs = this.#held.get(domain)?.wait.untilMs ?? 0;

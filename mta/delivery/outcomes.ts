@@ -150,6 +150,27 @@ export class Outcomes {
     });
   }
 
+  /** A taker of our own has done with it. Resolves when that and `notices` are kept. */
+  taken(leased: LeasedMessage, notices: readonly Submission[]): Promise<void> {
+    return new Promise((resolve) => {
+      const settlements = leased.recipients.map(({ index }) => ({
+        key: { message: leased.message, index },
+        kind: 'done' as const,
+      }));
+      this.#parts.deps.counters.taken += leased.recipients.length;
+      this.#settle(leased, settlements, [], { others: notices, settled: resolve });
+    });
+  }
+
+  /** A lease goes back untried, and nobody is told that it may be taken at once. */
+  putBack(leased: LeasedMessage): void {
+    const settlements = leased.recipients.map(({ index }) => ({
+      key: { message: leased.message, index },
+      kind: 'released' as const,
+    }));
+    this.#parts.settler.add(settlements, [], () => undefined);
+  }
+
   /** Leases go back untried. */
   release(consignments: readonly Consignment[]): void {
     const settlements = consignments.flatMap(({ leased }) =>

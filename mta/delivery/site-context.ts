@@ -11,6 +11,7 @@ import type { RecipientFact } from '../smtp/transaction.ts';
 import type { LeasedMessage, Spool } from '../spool/spool.ts';
 import type { Allotment } from './allotment.ts';
 import type { Consignment } from './consignment.ts';
+import type { ReversePathFor } from './deps.ts';
 import type { HostHealth } from './hosts.ts';
 import type { LinkOpener } from './link.ts';
 import type { Throttles } from './throttle.ts';
@@ -30,6 +31,8 @@ export interface SiteContext {
   readonly openLink: LinkOpener;
   readonly shaping: Shaping;
   readonly throttles: Throttles;
+  /** See DeliveryDeps; null leaves reverse-paths as they are. */
+  readonly reversePathFor: ReversePathFor | null;
   /** For TLS reports; null when none are made. */
   readonly tlsWatch: TlsWatch | null;
   itinerary(site: Site): Itinerary;

@@ -250,7 +250,7 @@ export class Supply {
     const limitsOf = (domain: string): Limits => shaping.limitsOf(this.#site, domain);
     for (const leased of messages) {
       if (this.#context.park(leased)) continue;
-      for (const consignment of consign(leased, limitsOf, nowMs)) {
+      for (const consignment of consign(leased, limitsOf, nowMs, this.#context.reversePathFor)) {
         memory.claim(consignment.content.byteLength);
         this.buffer.add(consignment);
       }

@@ -17,6 +17,7 @@ export const REFUSALS = [
   'spool',
   'signing',
   'clients',
+  'suppressed',
   'rate',
   'internal',
 ] as const;

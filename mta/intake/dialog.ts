@@ -109,7 +109,8 @@ export class Dialog {
   }
 
   greet(): Step {
-    if (!this.#allowed && !this.#trusted && !this.#intake.credentials.any) {
+    const { credentials, ownDomains } = this.#intake;
+    if (!this.#allowed && !this.#trusted && !credentials.any && ownDomains === null) {
       this.#intake.refuse('relay');
       return {
         reply: `554 5.7.1 ${this.#intake.settings.hostname} takes no mail from your address`,
@@ -142,7 +143,8 @@ export class Dialog {
 
   /** The finished message; the transaction ends with reset(). */
   draft(): Draft {
-    const { reversePath, recipients, utf8, dsn, priority } = this.#transaction!;
+    const { reversePath, recipients, utf8, dsn } = this.#transaction!;
+    const priority = this.#isStranger ? 'normal' : this.#transaction!.priority;
     const extra = writeExtra(dsn);
     const tenant = this.#principal?.tenant ?? '';
     return {
@@ -236,7 +238,8 @@ export class Dialog {
     if (this.#helo === '') return this.#refuse('syntax', '503 5.5.1 EHLO first');
     if (this.#transaction !== null)
       return this.#refuse('syntax', '503 5.5.1 nested MAIL; finish or RSET');
-    if (!this.#allowed && this.#principal === null) {
+    // To domains of our own anybody may send; whether it is for one of them, RCPT will tell.
+    if (this.#isStranger && this.#intake.ownDomains === null) {
       return this.#refuse('relay', '530 5.7.0 authentication required from your address');
     }
     const spent = this.#overRate();
@@ -334,10 +337,33 @@ export class Dialog {
     if (mailbox.fault !== null) return this.#refuse('address', `501 5.1.3 ${mailbox.text}`);
     if (!mailbox.ascii && !transaction.utf8)
       return this.#refuse('address', '553 5.6.7 address needs SMTPUTF8');
+    const refusal = this.#refuseRecipient(mailbox, transaction);
+    if (refusal !== null) return refusal;
     if (this.#principal !== null) allowances.take(this.#principal, 1);
     const extra = writeExtra(dsn);
     transaction.recipients.push(extra === undefined ? mailbox : { ...mailbox, extra });
     return RCPT_OK;
+  }
+
+  /** @returns null when mail to it is taken from this client */
+  #refuseRecipient(mailbox: Mailbox, { reversePath }: Transaction): Step | null {
+    const { ownDomains, suppressions } = this.#intake;
+    if (ownDomains?.owns(mailbox.domain) === true) {
+      if (ownDomains.knows(mailbox.address)) return null;
+      return this.#refuse('address', '550 5.1.1 no such address here');
+    }
+    if (this.#isStranger) return this.#refuse('relay', '550 5.7.1 relaying denied');
+    if (suppressions === null || !suppressions.atSmtp) return null;
+    const tenant = this.#principal?.tenant ?? '';
+    const verdict = suppressions.find(mailbox.address, tenant);
+    if (verdict === null) return null;
+    suppressions.tell(verdict, {
+      origin: `smtp ${this.#address}`,
+      reversePath: reversePath?.address ?? '',
+      recipient: mailbox.address,
+      tenant,
+    });
+    return this.#refuse('suppressed', `550 5.7.1 recipient is suppressed: ${verdict.text}`);
   }
 
   #onData(argument: string): Step {
@@ -438,6 +464,11 @@ export class Dialog {
     const reply = '535 5.7.8 user or password wrong';
     if (this.#authFailures < AUTH_FAILURES_MAX) return say(reply);
     return { reply: `${reply}\r\n421 4.7.0 too many failures`, next: 'close' };
+  }
+
+  /** May send to domains of our own and nowhere else. */
+  get #isStranger(): boolean {
+    return !this.#allowed && this.#principal === null;
   }
 
   /** A password crosses no network in the clear: TLS, or a client on this very machine. */

@@ -12,7 +12,9 @@ import { normalise } from './body.ts';
 import type { Caller } from './callers.ts';
 import type { Collector } from './collector.ts';
 import type { Intake, SubmissionOptions } from './intake.ts';
+import type { Verdict } from './outside.ts';
 import { contentProblem, InjectionRefused } from './problems.ts';
+import { screen } from './screening.ts';
 
 /** What is known of a request before its message is. */
 export interface RequestContext {
@@ -37,40 +39,51 @@ export interface Accepted {
   readonly durability: 'fsync';
   /** There under the same idempotency key; absent when it is new. */
   readonly repeated?: true;
-  readonly recipients: readonly { readonly address: string; readonly id: string }[];
+  readonly recipients: readonly AcceptedRecipient[];
 }
+
+export type AcceptedRecipient =
+  | { readonly address: string; readonly id: string }
+  | { readonly address: string; readonly suppressed: Pick<Verdict, 'cause' | 'text'> };
 
 /** @throws InjectionRefused, or what Intake.submit() rejects with */
 export async function handOver(context: RequestContext, message: Message): Promise<Accepted> {
   const { intake, request } = context;
   normalise(intake, message.content);
   const address = request.socket.remoteAddress ?? '';
+  const origin = address === '' ? 'http' : `http ${address}`;
+  const screened = await screen(intake, message, origin);
   const prepared = intake.prepare({
     door: 'http',
     ...message,
+    recipients: screened.recipients,
     mayUseUtf8: true,
     trace: { protocol: request.protocol === 'https' ? 'HTTPS' : 'HTTP', helo: '', address },
-    origin: address === '' ? 'http' : `http ${address}`,
+    origin,
   });
   if (typeof prepared === 'string') throw contentProblem(prepared);
+  const submission = screened.numbered(prepared);
   let repeated = false;
   let id: MessageId;
   try {
-    id = await intake.submit(prepared, 'http');
+    id = await intake.submit(submission, 'http');
   } catch (error) {
     if (!(error instanceof SubmittedBefore)) throw error;
     if (error.digest !== prepared.once?.digest) throw conflict();
     repeated = true;
     id = error.messageId;
   }
+  if (!repeated) screened.tell();
   return {
     id: formatMessageId(id),
     durability: 'fsync',
     ...(repeated ? { repeated } : {}),
-    recipients: prepared.envelope.recipients.map((recipient) => ({
-      address: recipient.address,
-      id: formatRecipientId({ message: id, index: recipient.index }),
-    })),
+    recipients: message.recipients.map((recipient, index) => {
+      const verdict = screened.suppressed.get(index);
+      return verdict === undefined
+        ? { address: recipient.address, id: formatRecipientId({ message: id, index }) }
+        : { address: recipient.address, suppressed: verdict };
+    }),
   };
 }
 

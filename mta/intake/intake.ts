@@ -17,6 +17,7 @@ import { ByteBound, type Collector } from './collector.ts';
 import { type ContentFault, inspect } from './content.ts';
 import { createCounters, type IntakeCounters, type Refusal } from './counters.ts';
 import { Credentials } from './credentials.ts';
+import type { OwnDomains, Suppressions } from './outside.ts';
 import { Pressure } from './pressure.ts';
 import { dateField, messageIdField, receivedField, type Trace } from './received.ts';
 
@@ -43,6 +44,10 @@ export type IntakeSettings = Pick<
 export interface IntakeDeps {
   /** Resolves once the message would survive power loss; rejects with SpoolUnavailable, IntakeBusy or MessageNotSigned. */
   readonly accept: (submission: Submission) => Promise<MessageId>;
+  /** Default: none; all mail is for others. */
+  readonly ownDomains?: OwnDomains | null;
+  /** Default: nobody is suppressed. */
+  readonly suppressions?: Suppressions | null;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -84,6 +89,8 @@ export class Intake {
   draining = false;
   /** Then: a client that has sent nothing yet may send one message, so that it need not come again. */
   lastOrders = false;
+  readonly ownDomains: OwnDomains | null;
+  readonly suppressions: Suppressions | null;
   readonly #accept: IntakeDeps['accept'];
 
   /** @param settings hostname is not empty: the caller has filled in the system's; see {@link onReload} */
@@ -93,6 +100,8 @@ export class Intake {
     this.random = deps.random;
     this.log = deps.log;
     this.#accept = deps.accept;
+    this.ownDomains = deps.ownDomains ?? null;
+    this.suppressions = deps.suppressions ?? null;
     this.credentials = new Credentials(settings.users, deps.random);
     this.apiKeys = new ApiKeys(settings.keys);
     this.allowances = new Allowances(settings, deps.clock);

@@ -16,9 +16,10 @@ import {
   readMailbox,
   readNamedMailbox,
 } from './compose.ts';
-import { handOver, onceOf, type RequestContext } from './handover.ts';
+import { type Accepted, handOver, onceOf, type RequestContext } from './handover.ts';
 import type { SubmissionOptions } from './intake.ts';
 import { InjectionRefused, problemOf } from './problems.ts';
+import { suppressedProblem } from './screening.ts';
 import {
   compile,
   isConstant,
@@ -99,7 +100,8 @@ export async function sendLetters(
     const batch = groups.slice(at, at + BATCH_MESSAGES).map(async (group, offset) => {
       try {
         const accepted = await sendOne(context, letters, make, group, at + offset);
-        ids.push(accepted);
+        ids.push(accepted.id);
+        refused.push(...suppressedOf(accepted, group));
       } catch (error) {
         const problem = problemOf(error);
         if (problem.code === 'internal') intake.log.error({ error }, 'injection failed');
@@ -123,22 +125,32 @@ async function sendOne(
   make: Writer,
   group: readonly Addressee[],
   part: number,
-): Promise<string> {
+): Promise<Accepted> {
   const made = await make.write(group[0]!);
   const content = hold(context.intake, made.content);
   try {
     const once = onceOf(context, part);
-    const accepted = await handOver(context, {
+    return await handOver(context, {
       reversePath: reversePath === 'from' ? made.from : reversePath,
       recipients: group.map(({ mailbox }) => mailbox),
       content,
       options: once === null ? options : { ...options, once },
     });
-    return accepted.id;
   } finally {
     content.release();
   }
 }
+
+/** Those of a message that was taken for others. */
+const suppressedOf = (
+  { recipients }: Accepted,
+  group: readonly Addressee[],
+): { index: number; problem: InjectionRefused }[] =>
+  recipients.flatMap((recipient, at) => {
+    if (!('suppressed' in recipient)) return [];
+    const { index } = group[at]!;
+    return [{ index, problem: suppressedProblem(recipient.suppressed, index) }];
+  });
 
 interface Writer {
   /** All addressees get the same octets. */

@@ -1,5 +1,5 @@
 /** Owns how the HTTP door says no: one shape, stable codes, and when to come back. */
-import { IntakeBusy, MessageNotSigned, SpoolUnavailable } from '../errors.ts';
+import { IntakeBusy, MessageNotSigned, ScreenUnavailable, SpoolUnavailable } from '../errors.ts';
 import { type ContentFault, FAULT_TEXT } from './content.ts';
 import type { Refusal } from './counters.ts';
 
@@ -16,6 +16,8 @@ export type ProblemCode =
   | 'rate_limited'
   | 'shutting_down'
   | 'spool_unavailable'
+  | 'suppressed'
+  | 'suppression_unavailable'
   | 'too_large'
   | 'too_many_recipients'
   | 'unauthorized'
@@ -39,6 +41,8 @@ const REASON: Readonly<Record<ProblemCode, Refusal>> = {
   rate_limited: 'rate',
   shutting_down: 'busy',
   spool_unavailable: 'spool',
+  suppressed: 'suppressed',
+  suppression_unavailable: 'busy',
   too_large: 'size',
   too_many_recipients: 'recipients',
   unauthorized: 'auth',
@@ -125,6 +129,11 @@ export function problemOf(error: unknown): InjectionRefused {
   if (error instanceof MessageNotSigned) {
     const text = 'the message cannot be signed (DKIM)';
     return new InjectionRefused(503, 'not_signed', text, {
+      retryAfterSeconds: RETRY_SPOOL_SECONDS,
+    });
+  }
+  if (error instanceof ScreenUnavailable) {
+    return new InjectionRefused(503, 'suppression_unavailable', error.message, {
       retryAfterSeconds: RETRY_SPOOL_SECONDS,
     });
   }

@@ -58,6 +58,11 @@ export class EventFile implements EventSink {
     this.#writing ??= this.#work();
   }
 
+  /** Resolves when what was written has been handed to the system, or is given up. */
+  async flushed(): Promise<void> {
+    await this.#writing;
+  }
+
   /** After this, lines go to a file of this name, also if the one that was open has been moved away. */
   reopen(): void {
     this.#reopen = true;

@@ -4,7 +4,7 @@
  * Invariants
  * - A record is one line: JSON escapes whatever control characters a peer may have sent.
  * - Every recipient has one reception, then any number of deferrals, then one of delivery, bounce or
- *   expiry.
+ *   expiry; or, at a domain of our own, what its message told (feedback-records.ts).
  */
 import type { Clock } from '../../runtime/clock.ts';
 import type { Reply } from '../disposition.ts';
@@ -17,6 +17,7 @@ import {
 import { readMessageExtra } from '../extra.ts';
 import { mailDomainOf } from '../next-hop.ts';
 import { type BounceClass, classify } from './classify.ts';
+import type { FeedbackRecord } from './feedback-records.ts';
 
 /** Fields that every record has. Instants are wall milliseconds. */
 interface Common {
@@ -41,6 +42,7 @@ interface OfRecipient extends Common {
 }
 
 export type EventRecord =
+  | FeedbackRecord
   | (Common & {
       readonly event: 'reception';
       readonly origin: string;
@@ -74,7 +76,17 @@ export interface EventSink {
   write(line: string, event: EventName): unknown;
 }
 
-export const EVENT_NAMES = ['reception', 'delivery', 'deferral', 'bounce', 'expiry'] as const;
+export const EVENT_NAMES = [
+  'reception',
+  'delivery',
+  'deferral',
+  'bounce',
+  'expiry',
+  'bounce-report',
+  'feedback',
+  'unrecognised',
+  'suppression',
+] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
 
 /** One sink of several. */
@@ -182,6 +194,11 @@ export class Events {
     const kind = expired ? 'expired' : classify(status, reply);
     const common = this.#common(message, recipient);
     this.#write({ event, ...common, status, class: kind, text, host, reply });
+  }
+
+  /** What came back, and whom nothing is sent for it. */
+  feedback(record: FeedbackRecord): void {
+    if (this.#sink !== null) this.#write(record);
   }
 
   #common(message: EventMessage, recipient: EventRecipient): OfRecipient {

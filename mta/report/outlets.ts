@@ -52,6 +52,14 @@ export class EventOutlets {
     return new EventOutlets(file, webhooks);
   }
 
+  /** Resolves when the events written so far are on disk, or cannot be written. */
+  async flushed(): Promise<void> {
+    await Promise.all([
+      this.#file?.flushed(),
+      ...this.#webhooks.map((webhook) => webhook.flushed()),
+    ]);
+  }
+
   /** Octets that wait for the endpoint that is furthest behind. */
   get behindOctets(): number {
     return Math.max(0, ...this.#webhooks.map(({ octets }) => octets));

@@ -66,6 +66,11 @@ export class Webhook implements EventSink {
     if (this.#options.events.has(event)) this.#options.journal.append(line);
   }
 
+  /** Resolves when what was written is in the journal, or cannot be. */
+  flushed(): Promise<void> {
+    return this.#options.journal.flushed();
+  }
+
   /** What is not sent stays on disk. */
   async stop(): Promise<void> {
     this.#stopping = true;

@@ -9,6 +9,7 @@ import { addReloadRoute } from './reload.ts';
 import type { AdminContext } from './resolver.ts';
 import { AdminError, createAdminServer, guarded, validated } from './server.ts';
 import { addSiteRoute } from './site.ts';
+import { addSuppressionRoutes } from './suppressions.ts';
 import { requireToken } from './token.ts';
 import { addUpgradeRoutes } from './upgrade.ts';
 import { addVerbRoutes } from './verbs.ts';
@@ -42,6 +43,7 @@ export function createMtaAdmin(mta: RunningMta, context: MtaAdminContext): Fasti
     requireToken(scope, context.token);
     addMailRoutes(scope, mta);
     addVerbRoutes(scope, mta);
+    addSuppressionRoutes(scope, mta);
     addReloadRoute(scope, context.reload);
     addUpgradeRoutes(scope, context.supervision);
     addSiteRoute(scope, mta);

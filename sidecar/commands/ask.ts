@@ -61,12 +61,18 @@ export interface Question {
   readonly path: string;
   /** Sent as JSON by POST; undefined is a GET. */
   readonly body?: unknown;
+  /** Without a body, in place of GET. */
+  readonly method?: 'DELETE';
 }
 
 /** @throws CommandFailed: notRunning when nobody answers, failed when the program refuses */
-export async function ask<T>({ program, path, body }: Question, flags: AskFlags): Promise<T> {
+export async function ask<T>(
+  { program, path, body, method }: Question,
+  flags: AskFlags,
+): Promise<T> {
   const address = addressOf(program, flags);
-  const init = body === undefined ? {} : postOf(body, tokenOf(program, flags));
+  const isRead = body === undefined && method === undefined;
+  const init = isRead ? {} : changeOf(method ?? 'POST', body, tokenOf(program, flags));
   const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
   const response = await fetch(`http://${address}${path}`, { ...init, signal }).catch(
     (error: unknown) => {
@@ -79,14 +85,12 @@ export async function ask<T>({ program, path, body }: Question, flags: AskFlags)
   return JSON.parse(text) as T;
 }
 
-const postOf = (body: unknown, token: string): RequestInit => ({
-  method: 'POST',
-  body: JSON.stringify(body),
-  headers: {
-    'content-type': 'application/json',
-    ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
-  },
-});
+function changeOf(method: string, body: unknown, token: string): RequestInit {
+  const authorization = token === '' ? {} : { authorization: `Bearer ${token}` };
+  if (body === undefined) return { method, headers: authorization };
+  const headers = { 'content-type': 'application/json', ...authorization };
+  return { method, body: JSON.stringify(body), headers };
+}
 
 function noAnswer(error: unknown, program: ProgramName, address: string): CommandFailed {
   if (error instanceof Error && error.name === 'TimeoutError') {

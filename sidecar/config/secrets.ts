@@ -4,6 +4,7 @@ import type { KeyPath } from './lines.ts';
 /** Settings all of whose values are secret, but for those in PLAIN. */
 const SECRETS: ReadonlySet<string> = new Set([
   'mta.users',
+  'mta.feedback.secrets',
   'resolver.cookie_secrets',
   'admin.token',
 ]);

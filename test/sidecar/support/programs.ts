@@ -168,6 +168,7 @@ export function fakeMta(): FakeMta {
     socketmap: null,
     allow: CONTEXT.allow,
     reload: () => ['mta.max_age'],
+    suppressions: null,
     metrics: new Registry(),
     injection: async (server) => {
       server.setErrorHandler((_error, _request, reply) => reply.code(500).send({}));
