@@ -103,7 +103,10 @@ export function createAdminServer(deps: AdminDeps): FastifyInstance {
   });
   server.setErrorHandler<FastifyError>((error, request, reply) => {
     const status = error.statusCode ?? 500;
-    if (status < 500) return reply.code(status).send(errorBody(error.code, error.message));
+    // Our own refusals are for clients to read, also those that another program is the cause of.
+    if (status < 500 || error instanceof AdminError) {
+      return reply.code(status).send(errorBody(error.code, error.message));
+    }
     deps.log.error({ err: error, method: request.method, url: request.url }, 'request failed');
     return reply.code(status).send(errorBody('ADMIN_INTERNAL', 'internal error; see the log'));
   });

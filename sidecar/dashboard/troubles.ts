@@ -86,7 +86,7 @@ function ofMail(part: MailPart, nowMs: number): Trouble[] {
     const [first] = held;
     found.push({
       level: 'warn',
-      text: `${plural(held.length, 'site')} take${held.length === 1 ? 's' : ''} no mail: ${first!.hold!.text}`,
+      text: `${plural(held.length, 'site')} held: ${first!.hold!.text}`,
       next: 'It is probed by itself, ever more rarely; its page tells what its hosts say.',
     });
   }

@@ -36,6 +36,38 @@ export interface LiveSidecar {
   askFor(names: readonly string[]): Promise<void>;
 }
 
+const SECOND_MS = 1_000;
+/** Of one wave of mail, there and back. */
+const WAVE_SECONDS = 90;
+
+/**
+ * An afternoon in minutes: mail in waves, clients that ask, a domain that is behind, hosts that complain.
+ * @returns how to end it
+ */
+export function startTraffic(live: LiveSidecar): () => Promise<void> {
+  const jobs = new Set<Promise<void>>();
+  const run = (job: Promise<void>): void => {
+    jobs.add(job);
+    void job.finally(() => jobs.delete(job));
+  };
+  let second = 0;
+  const timer = setInterval(() => {
+    second += 1;
+    run(live.mail(18 + Math.round(12 * Math.sin((second * 2 * Math.PI) / WAVE_SECONDS))));
+    run(live.ask(90, 100));
+    if (second % 5 === 0) {
+      run(live.mailTo(Array.from({ length: 22 }, (_, index) => `u${index}@slow.example`)));
+    }
+    if (second % 45 === 20) run(live.mailTo(['a@busy.example', 'b@busy.example']));
+    if (second === 5) run(live.mailTo(['x@grumpy.example', 'y@dead.example']));
+    if (second % 60 === 6) run(live.askFor(['nowhere.invalid.example']));
+  }, SECOND_MS);
+  return async () => {
+    clearInterval(timer);
+    await Promise.all(jobs);
+  };
+}
+
 export interface LiveOptions {
   readonly program: 'up' | 'resolver' | 'mta';
   /** Of the resolver; 0 is none. */

@@ -49,6 +49,7 @@ function optionsOf({ series, stacked, format, width, top, onCursor }) {
   return {
     width,
     height: HEIGHT,
+    padding: [10, 6, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { size: 6 }, drag: { setScale: false }, sync: { key: 'time' } },
     scales: {
@@ -56,14 +57,21 @@ function optionsOf({ series, stacked, format, width, top, onCursor }) {
       y: { range: (_chart, _low, high) => [0, top ?? niceTop(high)] },
     },
     axes: [
-      { ...axis, grid: { show: false }, ticks: { ...grid, size: 4 }, values: axisTimes, space: 70 },
+      {
+        ...axis,
+        grid: { show: false },
+        ticks: { ...grid, size: 4 },
+        size: 30,
+        space: 70,
+        values: axisTimes,
+      },
       {
         ...axis,
         grid,
         ticks: { show: false },
         size: 46,
         space: 36,
-        values: (_chart, ticks) => ticks.map((tick) => (format ?? count)(tick)),
+        values: (_chart, ticks) => ticks.map((tick) => format(tick).replace('.0 %', ' %')),
       },
     ],
     series: [{}, ...series.map((one) => seriesOf(one, stacked))],

@@ -2,6 +2,8 @@
  * The dashboard in Debian's Chromium, over a real sidecar with real traffic. With
  * POSTILION_SCREENSHOTS=1 the pictures in docs/images are taken anew, after minutes of traffic.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readMetrics } from '../../../bench/load/metrics.ts';
@@ -11,6 +13,7 @@ import {
   MARKUP,
   MARKUP_NAME,
   startLiveSidecar,
+  startTraffic,
   TOKEN,
 } from '../../support/live-sidecar.ts';
 import { requirePeer } from '../../support/peers.ts';
@@ -20,6 +23,11 @@ import { launch, numberOf, type Visit, visit } from './browser.ts';
 const WIDE = { width: 1440 };
 const PHONE = { width: 390, height: 844 };
 const PATIENCE_MS = 20_000;
+const PICTURE_TRAFFIC_MS = 360_000;
+const PICTURES = [
+  { view: { width: 1440, height: 1320 }, file: 'dashboard-1440.png' },
+  { view: { width: 390, height: 1500, scheme: 'dark' }, file: 'dashboard-390.png' },
+] as const;
 
 requirePeer('chromium')('the dashboard in a browser', () => {
   const cleanup = new Cleanup();
@@ -150,13 +158,15 @@ requirePeer('chromium')('the dashboard in a browser', () => {
   });
 
   test.each([
-    ['the overview', '/'],
-    ['a site', '/#/site/mx.grumpy.example'],
-    ['a domain', '/#/find/gmail.com'],
-  ])('%s fits a phone', async (_what, path) => {
-    const page = await at(PHONE, path);
-    await page.waitForLoadState('networkidle').catch(() => undefined);
-    await page.waitForSelector('main h1', { state: 'attached' });
+    ['the overview', '/', '#connections canvas'],
+    ['a site', '/#/site/', 'h2:text("What its hosts said last")'],
+    ['a domain', '/#/find/gmail.com', 'h2:text("What DNS knows of it")'],
+  ])('%s fits a phone', async (_what, path, sign) => {
+    const page = await at(
+      PHONE,
+      path.endsWith('site/') ? `${path}${await grumpySite(live)}` : path,
+    );
+    await page.waitForSelector(sign);
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
     await done();
   });
@@ -173,6 +183,24 @@ requirePeer('chromium')('the dashboard in a browser', () => {
     );
     await done();
   });
+
+  test.runIf(process.env.POSTILION_SCREENSHOTS === '1')(
+    'pictures for the documentation',
+    async () => {
+      const end = startTraffic(live);
+      await sleep(PICTURE_TRAFFIC_MS);
+      for (const { view, file } of PICTURES) {
+        const page = await at(view);
+        await page.waitForSelector('#connections canvas');
+        await sleep(2_000);
+        const path = fileURLToPath(new URL(`../../../docs/images/${file}`, import.meta.url));
+        await page.screenshot({ path });
+        await done();
+      }
+      await end();
+    },
+    PICTURE_TRAFFIC_MS + 120_000,
+  );
 
   describe('actions', () => {
     const suspensions = async () => {
@@ -225,6 +253,17 @@ requirePeer('chromium')('the dashboard in a browser', () => {
     });
   });
 });
+
+/** Its alias, as addresses have it. */
+async function grumpySite({ postilion }: LiveSidecar): Promise<string> {
+  const response = await fetch(`${postilion.mtaHttp}/v1/state`);
+  const { changes, loads } = (await response.json()) as {
+    changes: { site: string }[];
+    loads: { alias: string }[];
+  };
+  const aliases = [...changes.map(({ site }) => site), ...loads.map(({ alias }) => alias)];
+  return encodeURIComponent(aliases.find((alias) => alias.startsWith('mx.'))!);
+}
 
 const labels = (elements: readonly { getAttribute(name: string): string | null }[]): string[] =>
   elements.map((element) => element.getAttribute('aria-label') ?? '');

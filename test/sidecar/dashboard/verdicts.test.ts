@@ -212,7 +212,7 @@ describe('what is wrong', () => {
       [
         'bad The mta is not ready: the disk is full',
         'bad a webhook is behind',
-        'warn 1 site takes no mail: mx takes no mail now: <b>refused</b>',
+        'warn 1 site held: mx takes no mail now: <b>refused</b>',
       ],
     ],
     [
