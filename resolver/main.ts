@@ -1,5 +1,6 @@
 import { Registry } from 'prom-client';
 import type { Clock } from '../runtime/clock.ts';
+import type { HandedSockets } from '../runtime/handed-sockets.ts';
 import { TimerWheel } from '../runtime/timer-wheel.ts';
 import { AnswerTable } from './cache/answer-table.ts';
 import { parseKey } from './cache/key.ts';
@@ -31,6 +32,14 @@ const SNAPSHOT_HEAD_START_MS = 500;
 /** One part in this many of the cache is for the copies that fronts serve. */
 const TABLE_SHARE = 3;
 
+/** Does all but answer. */
+export interface PreparedResolver {
+  /** Without endpoints until {@link listen}. */
+  readonly resolver: RunningResolver;
+  /** @throws ListenFailed when an address cannot be bound; then the resolver is stopped */
+  listen(sockets?: HandedSockets): Promise<void>;
+}
+
 /**
  * @throws ListenFailed when an address cannot be bound; what was bound before is closed
  * @throws UpstreamLoop when a configured upstream is one of our own listeners
@@ -39,6 +48,20 @@ export async function startResolver(
   config: ResolverConfig,
   deps: ResolverDeps,
 ): Promise<RunningResolver> {
+  const { resolver, listen } = await prepareResolver(config, deps);
+  await listen(deps.sockets);
+  return resolver;
+}
+
+/**
+ * Everything that takes time comes before the first query: whoever shares the sockets answers meanwhile.
+ *
+ * @throws UpstreamLoop when a configured upstream is one of our own listeners
+ */
+export async function prepareResolver(
+  config: ResolverConfig,
+  deps: ResolverDeps,
+): Promise<PreparedResolver> {
   const { clock, random, log } = deps;
   const wheel = new TimerWheel(clock);
   const table =
@@ -80,8 +103,17 @@ export async function startResolver(
     accepts: (key) => !service.localNames.owns(parseKey(key).name),
   });
   const listeners = new Listeners();
-  const handed = deps.sockets ?? null;
-  const listenParts = { config, service, counters, clock, wheel, log, table, handed };
+  const listen = async (sockets?: HandedSockets): Promise<void> => {
+    const listenParts = { config, service, counters, clock, wheel, log, table };
+    try {
+      await listeners.open({ ...listenParts, handed: sockets ?? null });
+    } catch (error) {
+      // Whoever has the address may have the file too.
+      await snapshot?.leave();
+      await stop();
+      throw error;
+    }
+  };
   let reloading: Promise<readonly string[]> = Promise.resolve([]);
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
@@ -94,14 +126,6 @@ export async function startResolver(
   };
   // Whoever asks while it is read asks upstream: so the first to ask wait a moment for it.
   await snapshot?.start(SNAPSHOT_HEAD_START_MS);
-  try {
-    await listeners.open(listenParts);
-  } catch (error) {
-    // Whoever has the address may have the file too.
-    await snapshot?.leave();
-    await stop();
-    throw error;
-  }
   const registry = new Registry();
   const sources = () => ({
     counters,
@@ -137,7 +161,7 @@ export async function startResolver(
     await reloading.catch(() => []);
     return reload(next);
   };
-  return {
+  const resolver: RunningResolver = {
     endpoints: listeners.endpoints,
     encrypted: listeners.encrypted,
     metrics: registry,
@@ -160,6 +184,7 @@ export async function startResolver(
     leaveSnapshot: async () => snapshot?.leave(),
     stop: () => (stopped ??= stop()),
   };
+  return { resolver, listen };
 }
 
 function openSnapshot(

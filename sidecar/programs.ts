@@ -65,33 +65,39 @@ export function prepareProgram(
   config: Config,
   context: StartContext,
 ): Promise<PreparedProgram> {
-  return name === 'resolver' ? prepareResolver(config, context) : prepareForMail(config, context);
+  return name === 'resolver' ? prepareForDns(config, context) : prepareForMail(config, context);
 }
 
-async function prepareResolver(config: Config, context: StartContext): Promise<PreparedProgram> {
+async function prepareForDns(config: Config, context: StartContext): Promise<PreparedProgram> {
   const { log, supervision } = context;
-  const [{ startResolver }, { createResolverAdmin }] = await Promise.all([
+  const [{ prepareResolver }, { createResolverAdmin }] = await Promise.all([
     import('../resolver/main.ts'),
     import('./admin/resolver.ts'),
   ]);
+  const { resolver, listen } = await prepareResolver(config.resolver, ambient(log));
+  const reload = reloader(context, (next) => resolver.reload(next.resolver));
+  const admin = createResolverAdmin(resolver, {
+    reload,
+    log,
+    hostnames: [hostname()],
+    allow: config.resolver.allow,
+    startedAtMs: Date.now(),
+    clock: systemClock(),
+    token: config.admin.token,
+    hostname: hostname(),
+    mtaAdmin: formatEndpoint(reachable(config.mta.http)),
+    supervision,
+  });
+  await admin.ready();
   return {
     async start(sockets) {
       const isShared = sockets.left.length > 0;
-      const resolver = await startResolver(config.resolver, { ...ambient(log), sockets });
-      const reload = reloader(context, (next) => resolver.reload(next.resolver));
-      const admin = createResolverAdmin(resolver, {
-        reload,
-        log,
-        hostnames: [hostname()],
-        allow: config.resolver.allow,
-        startedAtMs: Date.now(),
-        clock: systemClock(),
-        token: config.admin.token,
-        hostname: hostname(),
-        mtaAdmin: formatEndpoint(reachable(config.mta.http)),
-        supervision,
-      });
+      // DNS comes last: from its first query on the core has nothing else to do.
       const http = await serve(admin, config.resolver.admin, resolver, sockets);
+      await listen(sockets).catch(async (error: unknown) => {
+        await admin.close();
+        throw error;
+      });
       for (const { protocol, endpoint } of sockets.left) {
         const fields = { protocol, listen: formatEndpoint(endpoint) };
         log.warn(fields, 'a socket was handed to us that nothing in the configuration names');

@@ -5,9 +5,14 @@ import { requirePeer } from '../support/peers.ts';
 
 requirePeer('nsd', 'dnsperf')('a planned restart', () => {
   test('with fronts, sockets go from one process to the next and no query is lost', async () => {
-    const result = await runPlannedRestart({ seconds: 8, perSecond: 500, restarts: 2, fronts: 1 });
+    const result = await runPlannedRestart({
+      perSecond: 500,
+      restarts: 2,
+      fronts: 1,
+      controlSeconds: 0,
+    });
     console.log(JSON.stringify(result));
     expect(result.sent).toBeGreaterThan(1_000);
-    expect([result.lost, result.completed]).toEqual([0, result.sent]);
-  }, 60_000);
+    expect(result.lost).toBe(0);
+  }, 120_000);
 });
