@@ -22,6 +22,8 @@ export interface SinkMessage extends SinkEnvelope {
   /** Listening address that took it. */
   readonly address: string;
   readonly secured: boolean;
+  /** Of MAIL, as sent, without the space in front; '' for none. */
+  readonly parameters: string;
 }
 
 /** What the sink does about recipients and messages. A reply is code and text without CRLF: "451 4.7.1 later". */
@@ -38,6 +40,8 @@ export interface SinkOffer {
   readonly pipelining: boolean;
   readonly chunking: boolean;
   readonly startTls: boolean;
+  /** RFC 8689; over TLS only. */
+  readonly requireTls: boolean;
   readonly sizeMax: number;
 }
 
@@ -89,6 +93,7 @@ export class SinkSession {
   #replies = '';
   /** null outside a mail transaction. */
   #reversePath: string | null = null;
+  #parameters = '';
   #recipients: string[] = [];
   #octets = 0;
   #head: Buffer = NONE;
@@ -189,6 +194,7 @@ export class SinkSession {
       head: this.#head.subarray(0, this.#octets),
       address: this.#address,
       secured: this.#secured,
+      parameters: this.#parameters,
     };
     const refusal = this.#policy.onMessage?.(message) ?? null;
     if (refusal === null) {
@@ -235,12 +241,13 @@ export class SinkSession {
   }
 
   #ehlo(): void {
-    const { pipelining, chunking, startTls, sizeMax } = this.#offer;
+    const { pipelining, chunking, startTls, requireTls, sizeMax } = this.#offer;
     const keywords = [
       'sink.example',
       ...(pipelining ? ['PIPELINING'] : []),
       `SIZE ${sizeMax}`,
       ...(startTls && !this.#secured ? ['STARTTLS'] : []),
+      ...(requireTls && this.#secured ? ['REQUIRETLS'] : []),
       '8BITMIME',
       'SMTPUTF8',
       ...(chunking ? ['CHUNKING'] : []),
@@ -258,6 +265,7 @@ export class SinkSession {
     else if (this.#reversePath !== null) this.#error('503 5.5.1 nested MAIL');
     else {
       this.#reversePath = path;
+      this.#parameters = line.slice(line.indexOf('>') + 1).trim();
       this.#reply('250 2.1.0 ok');
     }
   }

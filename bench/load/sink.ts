@@ -35,6 +35,8 @@ export interface SinkOptions extends SinkPolicy {
   readonly startTlsShare?: number;
   readonly chunking?: boolean;
   readonly pipelining?: boolean;
+  /** Default false. */
+  readonly requireTls?: boolean;
   /** Octets (RFC 1870); default 50 MiB. */
   readonly sizeMax?: number;
   /** Default: self-signed for "sink.example", made anew. */
@@ -114,6 +116,7 @@ function serve(
     chunking: options.chunking ?? true,
     startTls:
       (options.startTls ?? true) && isOfShare(counts.connections, options.startTlsShare ?? 1),
+    requireTls: options.requireTls ?? false,
     sizeMax: options.sizeMax ?? SIZE_MAX,
   };
   const plain = new SinkSession(options, counts, offer, address, false);

@@ -12,7 +12,13 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { Reply } from '../disposition.ts';
 import { formatMessageId, type MessageId, type Submission } from '../envelope.ts';
-import { decodeXtext, readMessageExtra, readRecipientExtra, wantsNotice } from '../extra.ts';
+import {
+  decodeXtext,
+  readMessageExtra,
+  readRecipientExtra,
+  wantsNotice,
+  writeExtra,
+} from '../extra.ts';
 import { asciiText, field, fieldText, headerOf, isAscii, mailDate, part, wrap } from './mime.ts';
 
 /** The message that failed, as far as a notice tells of it. */
@@ -66,6 +72,7 @@ const TEXT_MAX = 2_000;
 const ADDRESS_MAX = 320;
 const NAME_MAX = 255;
 const STATUS = /^[245]\.\d{1,3}\.\d{1,3}$/;
+const REQUIRE_TLS = writeExtra({ requireTls: true })!;
 const CLASS_OF = { failed: '5', relayed: '2', delayed: '4' } as const;
 /** A larger message returns as its header, whatever RET says (RFC 3461 §4.3 lets us). */
 const RETURNED_OCTETS_MAX = 1_048_576;
@@ -159,9 +166,12 @@ export class DsnWriter {
     if (domain === null) return null;
     // To an ASCII address the notice stays ASCII, so that every host on the way takes it (RFC 6533 §1).
     const international = !isAscii(reversePath);
+    const { ret, requireTls } = readMessageExtra(message.extra);
+    // RFC 8689 §5: what asked for REQUIRETLS comes back under it, and its header alone.
     const whole =
       kind === FAILED &&
-      readMessageExtra(message.extra).ret === 'FULL' &&
+      ret === 'FULL' &&
+      requireTls !== true &&
       message.content.length <= RETURNED_OCTETS_MAX;
     const asciiOnly = isAsciiOctets(message.content);
     return {
@@ -174,6 +184,7 @@ export class DsnWriter {
       content: this.#content({ ...message, reversePath }, kind, told, international, whole),
       receivedAtMs: this.#options.clock.wallMs(),
       origin: 'dsn',
+      ...(requireTls === true ? { extra: REQUIRE_TLS } : {}),
     };
   }
 

@@ -66,7 +66,7 @@ export function mail(transaction: Transaction, offered: Capabilities): string {
   const body = transaction.body === '8bitmime' && offered.eightBitMime ? ' BODY=8BITMIME' : '';
   const utf8 = smtpUtf8 && offered.smtpUtf8 ? ' SMTPUTF8' : '';
   const dsn = offered.dsn ? (transaction.dsn?.mail ?? '') : '';
-  const requireTls = transaction.requireTls === true ? ' REQUIRETLS' : '';
+  const requireTls = transaction.requireTls === true && offered.requireTls ? ' REQUIRETLS' : '';
   return `MAIL FROM:<${reversePath}>${size}${body}${utf8}${dsn}${requireTls}\r\n`;
 }
 
@@ -104,7 +104,9 @@ export function unfit(
   if (transaction.smtpUtf8 && !offered.smtpUtf8) {
     return localReply(550, '5.6.7', 'the message needs SMTPUTF8, which the host does not offer');
   }
-  if (transaction.requireTls === true && !(proven && offered.requireTls)) {
+  // A notice goes on without it rather than be lost (RFC 8689 §5).
+  const mustProve = transaction.requireTls === true && transaction.reversePath !== '';
+  if (mustProve && !(proven && offered.requireTls)) {
     const why = proven ? 'which the host does not offer' : 'and the host has not proven its name';
     return localReply(550, '5.7.30', `the message asks for REQUIRETLS (RFC 8689), ${why}`);
   }

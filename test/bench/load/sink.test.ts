@@ -7,7 +7,13 @@ import { expect, onTestFinished, test } from 'vitest';
 import { greylist, type SinkMessage, startSink } from '../../../bench/load/sink.ts';
 import { newSinkCounts, SinkSession } from '../../../bench/load/sink-session.ts';
 
-const OFFER = { pipelining: true, chunking: true, startTls: true, sizeMax: 1000 };
+const OFFER = {
+  pipelining: true,
+  chunking: true,
+  startTls: true,
+  requireTls: false,
+  sizeMax: 1000,
+};
 
 function converse(chunks: readonly Buffer[]): { replies: string; messages: SinkMessage[] } {
   const messages: SinkMessage[] = [];

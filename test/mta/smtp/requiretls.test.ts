@@ -43,6 +43,13 @@ describe('a message that asks for it', () => {
   });
 });
 
+test('a notice under it goes on where it is not offered, and then without it (RFC 8689 §5)', () => {
+  const notice = letter('a', { requireTls: true, reversePath: '' });
+  expect(command.unfit(notice, offered(), false)).toBeNull();
+  expect(command.mail(notice, offered())).toBe('MAIL FROM:<>\r\n');
+  expect(command.mail(notice, offered('REQUIRETLS'))).toBe('MAIL FROM:<> REQUIRETLS\r\n');
+});
+
 test('a message that does not ask for it never says it', () => {
   expect(command.unfit(letter('a'), offered(), false)).toBeNull();
   expect(command.mail(letter('a'), offered('REQUIRETLS'))).toBe('MAIL FROM:<from@example.net>\r\n');
