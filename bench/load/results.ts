@@ -25,11 +25,12 @@ export async function saveResults(
   plots: Readonly<Record<string, string>>,
 ): Promise<string[]> {
   await mkdir(FOLDER, { recursive: true });
-  const base = `${FOLDER}${new Date().toISOString().slice(0, 10)}-${name}`;
-  const paths = [`${base}.json`];
+  const day = new Date().toISOString().slice(0, 10);
+  const pathOf = (suffix: string): string => `${FOLDER}${name}${suffix}-${day}`;
+  const paths = [`${pathOf('')}.json`];
   await writeFile(paths[0]!, `${JSON.stringify(outcome, null, 2)}\n`);
   for (const [suffix, svg] of Object.entries(plots)) {
-    const path = `${base}${suffix === '' ? '' : `-${suffix}`}.svg`;
+    const path = `${pathOf(suffix === '' ? '' : `-${suffix}`)}.svg`;
     await writeFile(path, svg);
     paths.push(path);
   }
