@@ -14,6 +14,7 @@ import type { Failure } from './delivery/consignment.ts';
 import type { DeliveryDeps } from './delivery/deps.ts';
 import { Domains } from './delivery/domains.ts';
 import { explain } from './delivery/explain.ts';
+import { Handover } from './delivery/handover.ts';
 import { HostHealth } from './delivery/hosts.ts';
 import { Lateness } from './delivery/lateness.ts';
 import { LocalMail } from './delivery/local-mail.ts';
@@ -75,7 +76,10 @@ export class Delivery {
   readonly #siteContext: SiteContext;
   readonly #watch = new Watch();
   readonly #census: Census;
+  readonly #handover: Handover;
   #timers: Timer[] = [];
+  /** What the spool holds is known: until then any domain may have mail that waits. */
+  #loaded = false;
   #stopping = false;
   /** Wall ms since when an operator holds all mail back, or null. */
   #suspendedAtMs: number | null;
@@ -121,6 +125,11 @@ export class Delivery {
       later: (domain, dueMs) => this.#domains.later(domain, dueMs),
     });
     this.#siteContext = this.#makeSiteContext();
+    this.#handover = new Handover({
+      deps,
+      domains: this.#domains,
+      suspensions: this.#suspensions,
+    });
     this.#census = new Census(spool, (domain) => this.#aliasOf(domain));
   }
 
@@ -181,8 +190,17 @@ export class Delivery {
    */
   async accept(unsigned: Submission): Promise<MessageId> {
     const submission = await this.#deps.sign(unsigned);
-    const id = await this.#deps.spool.append(submission);
-    this.#arrived(id, submission);
+    const reservation = this.#loaded ? this.#handover.reserve(submission) : null;
+    let id: MessageId;
+    try {
+      id = await this.#deps.spool.append(submission, reservation !== null);
+    } catch (error) {
+      reservation?.withdraw();
+      throw error;
+    }
+    this.#received(id, submission);
+    if (reservation === null) this.#due(submission);
+    else reservation.redeem(id);
     return id;
   }
 
@@ -355,13 +373,14 @@ export class Delivery {
         const page = await spool.domains(after, DOMAINS_PAGE);
         for (const { domain, nextDueMs } of page) this.#domains.due(domain, nextDueMs);
         const last = page.at(-1);
-        if (last === undefined || page.length < DOMAINS_PAGE) return;
+        if (last === undefined || page.length < DOMAINS_PAGE) break;
         after = last.domain;
       } catch (error) {
         if (!(error instanceof SpoolUnavailable)) throw error;
         await this.#sleep(SPOOL_RETRY_MS);
       }
     }
+    this.#loaded = !this.#stopping;
   }
 
   #every(periodMs: number, task: () => void): void {
@@ -379,15 +398,23 @@ export class Delivery {
     return new Promise((resolve) => this.#deps.clock.after(delayMs, resolve));
   }
 
-  #arrived(id: MessageId, submission: Submission): void {
+  #received(id: MessageId, submission: Submission): void {
     this.#deps.counters.received += submission.envelope.recipients.length;
     this.#deps.events.reception(id, submission);
+  }
+
+  #arrived(id: MessageId, submission: Submission): void {
+    this.#received(id, submission);
+    this.#due(submission);
+  }
+
+  #due(submission: Submission): void {
     const seen = new Set<string>();
     for (const { domain } of submission.envelope.recipients) {
       if (seen.has(domain)) continue;
       seen.add(domain);
       const { receivedAtMs, notBeforeMs = receivedAtMs } = submission;
-      this.#domains.due(domain, Math.max(receivedAtMs, notBeforeMs));
+      this.#domains.due(domain, Math.max(receivedAtMs, notBeforeMs), true);
       if (submission.priority === 'urgent') this.#domains.hasten(domain);
     }
   }

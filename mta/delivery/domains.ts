@@ -48,7 +48,8 @@ export interface DomainsParts {
 export class Domains {
   readonly #parts: DomainsParts;
   readonly #ledger: DueLedger;
-  readonly #routing = new Set<string>();
+  /** Domain → all of its mail that is due has just come. */
+  readonly #routing = new Map<string, boolean>();
   /** Asked of DNS ahead of time. */
   readonly #prefetching = new Set<string>();
   readonly #held = new Map<string, Held>();
@@ -103,10 +104,27 @@ export class Domains {
     this.#ledger.stop();
   }
 
-  /** The domain has work that is due then. */
-  due(domain: string, dueMs: number): void {
+  /** The site that its mail may go to at once; null where something keeps it, or has to be asked first. */
+  open(domain: string): SiteQueue | null {
+    if (this.#stopping || this.#routing.has(domain) || this.waitOf(domain) !== undefined)
+      return null;
+    const { suspensions, deps } = this.#parts;
+    if (suspensions.find('domain', domain) !== null) return null;
+    const known = deps.router.peek(domain);
+    if (known?.kind !== 'route' || known.stale) return null;
+    const queue = this.#parts.siteQueue(known);
+    const placed = this.#placed.get(domain);
+    return placed === undefined || placed === queue ? queue : null;
+  }
+
+  /**
+   * The domain has work that is due then.
+   *
+   * @param fresh it is a message that has just come; nothing is said of others
+   */
+  due(domain: string, dueMs: number, fresh = false): void {
     if (this.#stopping) return;
-    if (dueMs <= this.#parts.deps.clock.wallMs()) this.#take(domain);
+    if (dueMs <= this.#parts.deps.clock.wallMs()) this.#take(domain, fresh);
     else this.#ledger.note(domain, dueMs);
   }
 
@@ -217,8 +235,13 @@ export class Domains {
     }
   }
 
-  #take(domain: string): void {
-    if (this.#stopping || this.#routing.has(domain)) return;
+  #take(domain: string, fresh = false): void {
+    if (this.#stopping) return;
+    const routing = this.#routing.get(domain);
+    if (routing !== undefined) {
+      this.#routing.set(domain, routing && fresh);
+      return;
+    }
     // Whoever resumes it finds it again.
     if (this.#parts.suspensions.find('domain', domain) !== null) return;
     if (this.#parts.takeLocally(domain)) return;
@@ -235,13 +258,14 @@ export class Domains {
       return;
     }
     this.#resting.delete(domain);
-    this.#routing.add(domain);
+    this.#routing.set(domain, fresh);
     void this.#route(domain);
   }
 
   async #route(domain: string): Promise<void> {
     const { suspensions, deps } = this.#parts;
     const result = await deps.router.route(domain);
+    const fresh = this.#routing.get(domain) ?? false;
     this.#routing.delete(domain);
     const hurried = this.#hurried.delete(domain);
     const endRests = this.#pressed.get(domain);
@@ -258,7 +282,7 @@ export class Domains {
     const before = this.#placed.get(domain);
     if (before !== undefined && before !== queue) before.remove(domain);
     this.#placed.set(domain, queue);
-    queue.add(domain, result.freshUntilMs);
+    queue.add(domain, result.freshUntilMs, fresh);
     if (hurried) queue.hasten(domain);
     if (endRests !== undefined) queue.press(endRests);
   }

@@ -7,13 +7,14 @@
  */
 import type { Timer } from '../../runtime/clock.ts';
 import { judge } from '../disposition.ts';
-import type { MessageId } from '../envelope.ts';
+import type { MessageId, Recipient } from '../envelope.ts';
 import { SiteConcurrency } from '../plan/concurrency.ts';
 import type { Target } from '../plan/route.ts';
 import type { Limits } from '../plan/shaping.ts';
 import type { Site } from '../plan/site.ts';
 import type { LimitChange, Wait } from '../running.ts';
 import { type CloseCause, describeCause, type RecipientFact } from '../smtp/transaction.ts';
+import type { LeasedMessage } from '../spool/spool.ts';
 import type { Allotment } from './allotment.ts';
 import type { Consignment } from './consignment.ts';
 import { Dialler, factsOf } from './dialler.ts';
@@ -114,9 +115,28 @@ export class SiteQueue {
     return { on: open > 0 ? 'ready' : 'connection', text, sinceMs: nowMs, untilMs: null };
   }
 
-  /** The domain routes here and may have due mail. @param freshUntilMs monotonic */
-  add(domain: string, freshUntilMs: number): void {
-    this.#supply.add(domain, freshUntilMs);
+  /** The domain routes here and may have due mail. @param freshUntilMs monotonic. @param fresh see Domains.due() */
+  add(domain: string, freshUntilMs: number, fresh: boolean): void {
+    this.#supply.add(domain, freshUntilMs, fresh);
+  }
+
+  /**
+   * Room for a message that is not in the spool yet, to be followed by redeem() or withdraw().
+   *
+   * @returns false where it has to wait its turn in the spool
+   */
+  reserve(recipients: readonly Recipient[], octets: number): boolean {
+    if (this.#stopping || this.#heldBack() || this.#standing.probing) return false;
+    return this.#supply.reserve(recipients, octets);
+  }
+
+  /** What was reserved for is leased, and here. */
+  redeem(leased: LeasedMessage): void {
+    this.#supply.redeem(leased);
+  }
+
+  withdraw(): void {
+    this.#supply.withdraw();
   }
 
   /** More mail of a domain that is here already. @returns false when it is not */

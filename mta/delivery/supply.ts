@@ -7,6 +7,7 @@
  * - A domain is in #ready exactly while the spool may hold due, unleased mail of it.
  * - While the site is held nothing is leased and nothing is buffered.
  */
+import type { Recipient } from '../envelope.ts';
 import { SpoolUnavailable } from '../errors.ts';
 import type { Limits } from '../plan/shaping.ts';
 import type { Site } from '../plan/site.ts';
@@ -57,6 +58,10 @@ export class Supply {
   readonly #woken = new Set<string>();
   /** Domains that got urgent mail; leased for at once, however much is buffered. */
   readonly #urgent = new Set<string>();
+  /** Of those ready, the ones that may have mail in the spool that has waited for a turn. */
+  readonly #behind = new Set<string>();
+  /** Messages that are being appended to the spool, and come here from there. */
+  #reserved = 0;
   #leasing = false;
   #gathering = false;
   /** Leases in succession that came back full: the backlog is at least as long as that suggests. */
@@ -82,7 +87,8 @@ export class Supply {
 
   /** Nothing due, nothing in hand. */
   get idle(): boolean {
-    return this.#ready.size === 0 && this.buffer.length === 0 && !this.#leasing;
+    const inHand = this.buffer.length + this.#reserved;
+    return this.#ready.size === 0 && inHand === 0 && !this.#leasing;
   }
 
   /** Messages that are thought to wait in the spool. */
@@ -91,8 +97,9 @@ export class Supply {
   }
 
   /** The domain routes here and may have due mail. @param freshUntilMs monotonic */
-  add(domain: string, freshUntilMs: number): void {
+  add(domain: string, freshUntilMs: number, fresh: boolean): void {
     this.#ready.set(domain, freshUntilMs);
+    if (!fresh || this.#isFull) this.#behind.add(domain);
     if (this.#leasing) this.#woken.add(domain);
     if (this.#gathering) return;
     this.#gathering = true;
@@ -105,6 +112,7 @@ export class Supply {
   /** More mail of a domain that is here already. @returns false when it is not */
   touch(domain: string): boolean {
     if (!this.#ready.has(domain)) return false;
+    if (this.#isFull) this.#behind.add(domain);
     if (this.#leasing) this.#woken.add(domain);
     else if (!this.#gathering) this.#demand.work();
     return true;
@@ -120,6 +128,27 @@ export class Supply {
   remove(domain: string): void {
     this.#ready.delete(domain);
     this.#urgent.delete(domain);
+    this.#behind.delete(domain);
+  }
+
+  /** Room for a message that comes straight from its submitter: nobody in the spool is to be overtaken by it. */
+  reserve(recipients: readonly Recipient[], octets: number): boolean {
+    const { memory } = this.#context;
+    if (this.#behind.size > 0 || this.#isFull || this.#turns.pace !== null) return false;
+    if (memory.waiting > 0 || memory.left < octets) return false;
+    for (const { domain } of recipients) if (this.#turns.blocks(domain)) return false;
+    this.#reserved += 1;
+    return true;
+  }
+
+  redeem(leased: LeasedMessage): void {
+    this.#reserved -= 1;
+    this.#keep([leased]);
+    this.#demand.work();
+  }
+
+  withdraw(): void {
+    this.#reserved -= 1;
   }
 
   /** Leases are given back. */
@@ -144,6 +173,12 @@ export class Supply {
   /** Messages that no limit of their domain keeps back. */
   get #unblocked(): number {
     return this.buffer.length - this.#turns.blockedCount;
+  }
+
+  /** As much is in hand as leases would bring before more is asked for. */
+  get #isFull(): boolean {
+    const room = this.#demand.standing.proven ? LOW_WATER : UNPROVEN_MESSAGES;
+    return this.buffer.length + this.#reserved >= room;
   }
 
   get #lowWater(): number {
@@ -240,6 +275,8 @@ export class Supply {
       // Put back at the end of the line.
       if (more || this.#woken.has(domain)) this.#ready.set(domain, freshUntilMs);
       else this.#context.drained(domain, dueMs);
+      if (more) this.#behind.add(domain);
+      else this.#behind.delete(domain);
     }
     this.#keep(messages);
   }
