@@ -19,7 +19,7 @@ const RESTART_MS_MAX = 30_000;
 /** A child that ran so long has recovered: the next crash starts from the shortest wait. */
 const STEADY_MS = 60_000;
 /** What standing down may take beyond a stop: HTTP requests and SMTP transactions under way. */
-const YIELD_MARGIN_MS = 10_000;
+const YIELD_MARGIN_MS = 15_000;
 const SAVE_MS_MAX = 10_000;
 
 export interface ChildSpec extends Omit<Launch, 'name' | 'successor'> {

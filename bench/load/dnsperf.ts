@@ -19,6 +19,8 @@ export interface Burst {
   readonly outstandingMax?: number;
   /** Default: as fast as answers come back. */
   readonly perSecond?: number;
+  /** When a query counts as lost; default 2. */
+  readonly timeoutSeconds?: number;
   /** Ends it before its time. */
   readonly interrupt?: AbortSignal;
   /** Reports every answer, for percentiles: costs the client, not the server. */
@@ -37,8 +39,15 @@ export interface BurstResult {
 }
 
 export async function runDnsperf(burst: Burst): Promise<BurstResult> {
-  const { server, seconds = 60, passes, outstandingMax = 200, perSecond } = burst;
-  const common = `-c ${CLIENTS} -q ${outstandingMax} -t 2 -e -b ${SOCKET_BUFFER_KILOBYTES}`;
+  const {
+    server,
+    seconds = 60,
+    passes,
+    outstandingMax = 200,
+    perSecond,
+    timeoutSeconds = 2,
+  } = burst;
+  const common = `-c ${CLIENTS} -q ${outstandingMax} -t ${timeoutSeconds} -e -b ${SOCKET_BUFFER_KILOBYTES}`;
   const args = [
     ...`-s ${server.address} -p ${server.port} -l ${seconds} ${common}`.split(' '),
     '-d',

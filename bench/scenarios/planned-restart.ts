@@ -41,6 +41,8 @@ const ONCE_EVERY = 10;
 const MARGIN_MS = 500;
 const PROBATION = '500ms';
 const SECONDS_MAX = 600;
+/** As Postfix and glibc have it: who is answered within it has lost nothing. */
+const CLIENT_TIMEOUT_SECONDS = 5;
 
 const lines = (): string[] =>
   Array.from({ length: QUESTIONS }, (_, index) =>
@@ -66,7 +68,14 @@ export async function runPlannedRestart(options: Options): Promise<PlannedRestar
       }),
     );
     const ask = (seconds: number, interrupt: AbortSignal): Promise<BurstResult> =>
-      runDnsperf({ server: postilion.dns, file, seconds, perSecond, interrupt });
+      runDnsperf({
+        server: postilion.dns,
+        file,
+        seconds,
+        perSecond,
+        timeoutSeconds: CLIENT_TIMEOUT_SECONDS,
+        interrupt,
+      });
     const control =
       controlSeconds === 0 ? null : await ask(controlSeconds, new AbortController().signal);
     const enough = new AbortController();

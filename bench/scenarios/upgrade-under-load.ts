@@ -80,6 +80,8 @@ const QUESTIONS = 200_000;
 const MISS_EVERY = 20;
 const WARM_MS = 3_000;
 const UPGRADE_SECONDS_MAX = 100;
+/** As Postfix and glibc have it: who is answered within it has lost nothing. */
+const CLIENT_TIMEOUT_SECONDS = 5;
 const SETTLE_TIMEOUT_MS = 60_000;
 const TICK_MS = 10;
 const BODY = Buffer.from(`${'x'.repeat(76)}\r\n`.repeat(50));
@@ -200,6 +202,7 @@ export async function runUpgradesUnderLoad(options: UpgradeOptions): Promise<Upg
         file,
         seconds,
         perSecond,
+        timeoutSeconds: CLIENT_TIMEOUT_SECONDS,
         ...(interrupt && { interrupt }),
       });
     const mail = new Mail(options.messages);

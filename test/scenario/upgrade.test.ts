@@ -145,13 +145,24 @@ test('broken versions are turned away or rolled back, a sound one takes over', a
 
   const config = readFileSync(postilion.configFile, 'utf8');
   writeFileSync(postilion.configFile, `${config}\n[mta.dleivery]\n`);
-  const broken = await postilion.upgrade();
-  expect(broken.state).toBe('refused');
-  expect(broken.reason).toMatch(/dleivery/);
+  const admin = ['--admin', postilion.resolverHttp.slice('http://'.length)];
+  const upgrade = () =>
+    runProcess(process.execPath, [cli, 'upgrade', ...admin], { timeoutMs: 120_000 });
+  const refused = await upgrade();
+  expect(refused.code).toBe(1);
+  expect(refused.output).toMatch(
+    /^not upgraded, nothing was changed: the new version: .*dleivery/m,
+  );
   writeFileSync(postilion.configFile, config);
 
-  expect(await postilion.upgrade()).toMatchObject({ state: 'done', to: version, reason: null });
+  const done = await upgrade();
+  expect([done.code, done.output]).toEqual([
+    0,
+    expect.stringMatching(`upgraded, .* → ${version.replaceAll('.', '\\.')}: the old mta finished`),
+  ]);
   await works(postilion, 'afterwards');
+  const nobody = await runProcess(process.execPath, [cli, 'upgrade', '--admin', '127.0.0.1:9']);
+  expect(nobody.code).toBe(3);
   const status = (await (await fetch(`${postilion.mtaHttp}/v1/status`)).json()) as {
     readonly version: string;
     readonly messages: number;

@@ -15,7 +15,7 @@ import { waitFor } from '../support/process.ts';
 
 const module = fileURLToPath(new URL('support/child.ts', import.meta.url));
 const STOP_TIMEOUT_MS = 10_000;
-const YIELD_MARGIN_MS = 10_000;
+const YIELD_MARGIN_MS = 15_000;
 
 let folder: string;
 let child: Supervised;
