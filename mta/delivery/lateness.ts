@@ -18,7 +18,7 @@ import type { DeliveryDeps } from './deps.ts';
 import type { Outcomes } from './outcomes.ts';
 
 const PAGE = 500;
-const PAGES_MAX = 20;
+const PAGES_MAX = 100;
 /** Met while it was in hand, to be looked at again. */
 const MISSED_MAX = 1_000;
 

@@ -1,9 +1,8 @@
-/** `queue hold|release|retry|reroute|bounce|delete`, `show`, `suspend`, `resume`, `reroute`, `drain`: what operators do to mail. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+/** `queue hold|release|retry|reroute|bounce|delete`, `show`, `suspend`, `resume`, `reroute`: what operators do to mail. */
+import { type Command, Option } from 'commander';
 import {
   MESSAGE_VERBS,
   type MessageVerb,
-  type MtaStatus,
   REROUTE_SCOPES,
   type RerouteScope,
   type ShownMessage,
@@ -11,10 +10,10 @@ import {
   type SuspensionScope,
   type VerbReport,
 } from '../../mta/running.ts';
-import { parseDuration } from '../../runtime/settings.ts';
-import type { DrainAnswer, RerouteAnswer, SuspensionAnswer } from '../admin/verbs.ts';
+import type { RerouteAnswer, SuspensionAnswer } from '../admin/verbs.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
 import { type AskFlags, ask } from './ask.ts';
+import { addDrainCommand } from './drain.ts';
 import { columns, durationText, printable, printJson } from './print.ts';
 
 const DOES: Readonly<Record<MessageVerb, string>> = {
@@ -25,7 +24,6 @@ const DOES: Readonly<Record<MessageVerb, string>> = {
   bounce: 'return mail to its senders',
   delete: 'drop mail without a notice',
 };
-const POLL_MS = 500;
 
 type WithMta = (command: Command) => Command;
 
@@ -76,24 +74,13 @@ Example:
   postilion reroute example.net --to mx`,
     )
     .action(reroute);
-  withMta(root.command('drain'))
-    .description('take no more mail, deliver what waits, and report what remains')
-    .option('--within <DURATION>', 'how long to wait for it', durationMs, 60_000)
-    .option('--dry-run', 'only say what waits')
-    .addHelpText('after', '\nExample:\n  postilion drain --within 10m')
-    .action(drain);
+  addDrainCommand(root, withMta);
 }
 
 const NEXT_HOP_TEXT = 'HOST or HOST:PORT, whose own addresses are meant; "mx" goes back to the MX';
 
 const exampleOf = (verb: MessageVerb): string =>
   `${verb} --domain example.net${verb === 'reroute' ? ' --to relay.example.com:2525' : ''}`;
-
-function durationMs(text: string): number {
-  const milliseconds = parseDuration(text);
-  if (milliseconds === null) throw new InvalidArgumentError('Write a duration such as "10m".');
-  return milliseconds;
-}
 
 interface VerbFlags extends AskFlags {
   readonly domain?: string;
@@ -199,31 +186,4 @@ async function reroute(name: string, flags: RerouteFlags): Promise<void> {
     const rows = answer.reroutes.map((one) => [one.scope, printable(one.name), one.to]);
     process.stdout.write(rows.length === 0 ? 'Nothing is rerouted.\n' : columns(rows));
   }
-}
-
-interface DrainFlags extends AskFlags {
-  readonly within: number;
-  readonly dryRun?: boolean;
-}
-
-/** Exits with EXIT.failed when something remains. */
-async function drain({ within, dryRun = false, ...flags }: DrainFlags): Promise<void> {
-  const body = { dry_run: dryRun };
-  const asked = await ask<DrainAnswer>({ program: 'mta', path: '/v1/drain', body }, flags);
-  const deadlineMs = Date.now() + (dryRun ? 0 : within);
-  let left: Pick<MtaStatus, 'messages' | 'queued' | 'leased'> = asked;
-  while (left.messages > 0 && Date.now() < deadlineMs) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    left = await ask<MtaStatus>({ program: 'mta', path: '/v1/status' }, flags);
-  }
-  const { messages, queued, leased } = left;
-  const answer = { dryRun, messages, queued, leased };
-  if (flags.json === true) printJson(answer);
-  else if (messages === 0) process.stdout.write('Nothing remains.\n');
-  else {
-    process.stdout.write(
-      `${messages} messages remain: ${queued} recipients queued, ${leased} in delivery. See them with: postilion queue list\n`,
-    );
-  }
-  if (messages > 0 && !dryRun) process.exitCode = EXIT.failed;
 }

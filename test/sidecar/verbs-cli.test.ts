@@ -92,7 +92,16 @@ test.each([
     'reroute example.net --to relay:25',
     { dryRun: true, reroutes: [{ scope: 'domain', name: 'example.net', to: 'relay:25' }] },
   ],
-  ['drain', { dryRun: true, messages: 1, queued: 1, leased: 0 }],
+  [
+    'drain',
+    {
+      dryRun: true,
+      messages: 1,
+      queued: 1,
+      leased: 0,
+      remains: [{ on: 'retry', recipients: 1, id: ID, text: WAITING.wait.text }],
+    },
+  ],
 ])('%s --dry-run --json asks for nothing', async (line, answer) => {
   const { code, stdout } = await postilion(`${line} --dry-run --json`);
   expect([code, JSON.parse(stdout)]).toEqual([0, answer]);
@@ -119,6 +128,15 @@ test.each([
   const ran = await postilion(line);
   expect([ran.code, ran.stderr]).toEqual([code, expect.stringContaining(words)]);
   expect(mta.verbs).toEqual([]);
+});
+
+test('drain tells what remains, and why', async () => {
+  const { stdout } = await postilion('drain --within 0s');
+  expect(stdout.split('\n').slice(0, 2)).toEqual([
+    '1 messages remain: 1 recipients queued, 0 in delivery. See them with: postilion queue list',
+    'WAITS FOR  RECIPIENTS  SUCH AS        WHY',
+  ]);
+  expect(stdout).toContain(`retry      1           ${ID}  450`);
 });
 
 test('without the token nothing is done, and reading goes on', async () => {
