@@ -24,6 +24,8 @@ export interface RecipientExtra {
   readonly notify?: readonly NotifyCondition[];
   /** "rfc822;" and xtext, as the client wrote it. */
   readonly orcpt?: string;
+  /** Wall ms before which its sender does not want it tried; kept while an operator holds it. */
+  readonly notBeforeMs?: number;
   /** Wall ms at which the sender was told that it is late. */
   readonly warnedAtMs?: number;
 }

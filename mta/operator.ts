@@ -9,6 +9,7 @@
  */
 import type { Clock } from '../runtime/clock.ts';
 import { formatRecipientId, type MessageId, type RecipientKey } from './envelope.ts';
+import { readRecipientExtra, writeExtra } from './extra.ts';
 import { isRouted, mailDomainOf, parseNextHop, ROUTED_AFTER, routingDomain } from './next-hop.ts';
 import type { MessageVerb, Selection, VerbOptions, VerbReport } from './running.ts';
 import {
@@ -40,6 +41,8 @@ export interface Dispatcher {
       readonly reason: WaitReason;
       /** What the recipient is routed by from now on. */
       readonly domain?: string;
+      /** Replaces what it has. */
+      readonly extra?: string;
     },
   ): Promise<void>;
   /** @param tell the sender gets a notice, where one may be sent */
@@ -171,15 +174,28 @@ export class Operator {
   ): Promise<number> {
     const { spool, dispatcher, clock } = this.#deps;
     let done = 0;
-    for (const { index } of recipients) {
+    for (const { index, ...row } of recipients) {
       const leased = await spool.leaseMessage({ message, index });
       if (leased === null) continue;
       const nowMs = clock.wallMs();
       if (verb === 'hold') {
         const text = `held by an operator${note === '' ? '' : `: ${note}`}`;
         const reason = { code: HELD, text, sinceMs: nowMs };
-        await dispatcher.reschedule(leased, () => ({ dueMs: NEVER_MS, reason }));
-      } else if (verb === 'release' || verb === 'retry') {
+        const isScheduled = row.reason.code === 'new' && row.dueMs > nowMs;
+        await dispatcher.reschedule(leased, ({ extra }) => ({
+          dueMs: NEVER_MS,
+          reason,
+          ...(isScheduled ? { extra: scheduled(extra, row.dueMs) } : {}),
+        }));
+      } else if (verb === 'release') {
+        await dispatcher.reschedule(leased, ({ extra }) => {
+          // What its sender scheduled keeps its time.
+          const { notBeforeMs = 0 } = readRecipientExtra(extra);
+          const code = notBeforeMs > nowMs ? 'new' : RELEASED;
+          const resumed = { code, text: 'released', sinceMs: nowMs };
+          return { dueMs: Math.max(nowMs, notBeforeMs), reason: resumed };
+        });
+      } else if (verb === 'retry') {
         await dispatcher.reschedule(leased, ({ reason }) => ({
           dueMs: nowMs,
           reason: isOperators(reason)
@@ -203,6 +219,9 @@ export class Operator {
     return done;
   }
 }
+
+const scheduled = (extra: string | undefined, notBeforeMs: number): string =>
+  writeExtra({ ...readRecipientExtra(extra), notBeforeMs })!;
 
 /** Reasons that an operator gave, and that only an operator ends. */
 export const isOperators = ({ code }: WaitReason): boolean => code === HELD || code === 'suspended';

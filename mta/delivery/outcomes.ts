@@ -103,6 +103,7 @@ export class Outcomes {
       readonly dueMs: number;
       readonly reason: WaitReason;
       readonly domain?: string;
+      readonly extra?: string;
     },
   ): Promise<void> {
     return new Promise((resolve) => {

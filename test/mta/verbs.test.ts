@@ -66,6 +66,17 @@ describe('verbs', () => {
     expect(toDest(made)).toBe(2);
   });
 
+  test('what its sender scheduled keeps its time through hold and release', async () => {
+    const made = await world();
+    const at = Date.now() + 3_600_000 * 24;
+    const sendAt = new Date(at).toISOString();
+    const id = await made.inject({ to: ['a@dest.example'], send_at: sendAt });
+    await run(made, 'hold', id);
+    expect((await made.why(id))[0]).toMatchObject({ wait: { on: 'operator', untilMs: null } });
+    await run(made, 'release', id);
+    expect((await made.why(id))[0]).toMatchObject({ wait: { on: 'schedule', untilMs: at } });
+  });
+
   test('bounce tells the sender, delete does not, and both are counted', async () => {
     const made = await world();
     made.mta.suspend();
