@@ -8,6 +8,7 @@ import type Database from 'better-sqlite3';
 import { MESSAGE_EPOCH_MS, MESSAGES_PER_MS, type MessageId } from '../envelope.ts';
 import type { Meta } from './draft.ts';
 import type { Tenants } from './lanes.ts';
+import { messageSum, recipientSum } from './row-sum.ts';
 import type { Place, Segments } from './segments.ts';
 
 /** What is counted of the index, as of the transaction under way. */
@@ -37,12 +38,12 @@ export function prepareAppend(
   // Columns that are alike in every migrated file; content is empty there and absent here.
   const insertMessage = db.prepare(
     `INSERT INTO messages (id, reverse_path, body, smtp_utf8, received_ms, origin, recipients,
-       content_octets, content_crc32, tenant, campaign, extra, segment, at, content)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'')`,
+       content_octets, content_crc32, tenant, campaign, extra, segment, at, sum, content)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'')`,
   );
   const insertRecipient = db.prepare(
-    `INSERT INTO recipients (message, n, domain, address, due_ms, attempts, lane, extra)
-     VALUES (?, ?, ?, ?, ?, 0, ?, ?)`,
+    `INSERT INTO recipients (message, n, domain, address, due_ms, attempts, lane, extra, sum)
+     VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?)`,
   );
   return ({ id, submission, place, contentOctets, contentCrc }, indices, totals) => {
     const { envelope, receivedAtMs, tenant = '', priority = 'normal' } = submission;
@@ -64,10 +65,12 @@ export function prepareAppend(
       submission.extra ?? null,
       place.segment,
       place.at,
+      messageSum(id, envelope.reversePath),
     );
     for (const { index, domain, address, extra } of recipients) {
       if (indices !== null && !indices.includes(index)) continue;
-      insertRecipient.run(id, index, domain, address, dueMs, lane, extra ?? null);
+      const sum = recipientSum(id, index, { domain, address });
+      insertRecipient.run(id, index, domain, address, dueMs, lane, extra ?? null, sum);
       totals.recipients += 1;
     }
     segments.want(place.segment, 1, contentOctets);

@@ -12,6 +12,7 @@ import type { Deferral, Journal, Op } from './journal.ts';
 import type { Lanes, Tenants } from './lanes.ts';
 import type { Leases } from './leases.ts';
 import { OnceKeys } from './once.ts';
+import { recipientSum } from './row-sum.ts';
 import type { SegmentId } from './segment-file.ts';
 import type { Place, Segments } from './segments.ts';
 
@@ -37,7 +38,8 @@ export class Applier {
   readonly #deleteMessage: Database.Statement<[MessageId], StoredPlace>;
   readonly #defer: Database.Statement<[number, number, string, string, number, MessageId, number]>;
   readonly #setExtra: Database.Statement<[string, MessageId, number]>;
-  readonly #setDomain: Database.Statement<[string, MessageId, number]>;
+  readonly #address: Database.Statement<[MessageId, number], string>;
+  readonly #setDomain: Database.Statement<[string, number, MessageId, number]>;
   readonly #placeOf: Database.Statement<[MessageId], StoredPlace>;
   readonly #move: Database.Statement<[SegmentId, number, MessageId]>;
 
@@ -55,7 +57,14 @@ export class Applier {
          reason_since_ms = ? WHERE message = ? AND n = ?`,
     );
     this.#setExtra = db.prepare('UPDATE recipients SET extra = ? WHERE message = ? AND n = ?');
-    this.#setDomain = db.prepare('UPDATE recipients SET domain = ? WHERE message = ? AND n = ?');
+    this.#address = db
+      .prepare<[MessageId, number], string>(
+        'SELECT address FROM recipients WHERE message = ? AND n = ?',
+      )
+      .pluck();
+    this.#setDomain = db.prepare(
+      'UPDATE recipients SET domain = ?, sum = ? WHERE message = ? AND n = ?',
+    );
     this.#placeOf = db.prepare('SELECT segment, content_octets FROM messages WHERE id = ?');
     this.#move = db.prepare('UPDATE messages SET segment = ?, at = ? WHERE id = ?');
   }
@@ -106,7 +115,9 @@ export class Applier {
     const [message, index, dueMs, attempts, code, text, sinceMs, extra, domain] = deferral;
     this.#defer.run(dueMs, attempts, code, text, sinceMs, message, index);
     if (extra !== null) this.#setExtra.run(extra, message, index);
-    if (domain !== null) this.#setDomain.run(domain, message, index);
+    const address = domain === null ? undefined : this.#address.get(message, index);
+    if (domain === null || address === undefined) return;
+    this.#setDomain.run(domain, recipientSum(message, index, { domain, address }), message, index);
   }
 
   /** Nobody has it any more. */

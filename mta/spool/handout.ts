@@ -8,9 +8,11 @@ import { type Body, type MessageId, PRIORITIES } from '../envelope.ts';
 import { type Lane, rankOf } from './lanes.ts';
 import type { Leases } from './leases.ts';
 import { type ReasonColumns, reasonOf } from './reason.ts';
+import { messageSum, recipientSum } from './row-sum.ts';
 import type { SegmentId } from './segment-file.ts';
 import type { Segments } from './segments.ts';
 import type { LeasedMessage } from './spool.ts';
+import { StoreFault } from './trouble.ts';
 import type { DueRow } from './walker.ts';
 
 /** Why a message cannot be handed out. */
@@ -22,6 +24,8 @@ export interface RecipientRow extends DueRow, ReasonColumns {
   readonly attempts: number;
   readonly lane: Lane;
   readonly extra: string | null;
+  /** NULL in rows of an older version. */
+  readonly sum: number | null;
 }
 
 export interface MessageRow {
@@ -42,6 +46,7 @@ interface StoredRow extends Omit<MessageRow, 'content'> {
   readonly content_octets: number;
   readonly segment: SegmentId | null;
   readonly at: number | null;
+  readonly sum: number | null;
   /** Empty where a segment has it. */
   readonly content: Buffer | null;
 }
@@ -65,12 +70,15 @@ export class Handout {
     this.#quarantine = quarantine;
     this.#select = db.prepare(
       `SELECT reverse_path, body, smtp_utf8, received_ms, recipients, content_crc32,
-         tenant, campaign, extra, content_octets, segment, at, content
+         tenant, campaign, extra, content_octets, segment, at, sum, content
        FROM messages WHERE id = ?`,
     );
   }
 
-  /** @returns null when it was damaged, and went to quarantine */
+  /**
+   * @returns null when it was damaged, and went to quarantine
+   * @throws StoreFault when the index is damaged, which the log mends
+   */
   read(message: MessageId): MessageRow | null {
     const row = this.#readRow(message);
     if (typeof row !== 'string') return row;
@@ -78,8 +86,15 @@ export class Handout {
     return null;
   }
 
-  /** Leases the rows, all of this message and none leased. */
+  /**
+   * Leases the rows, all of this message and none leased.
+   * @throws StoreFault when the index is damaged; then none is leased
+   */
   hold(message: MessageId, row: MessageRow, rows: readonly RecipientRow[]): LeasedMessage {
+    for (const recipient of rows) {
+      const { n, sum } = recipient;
+      if (sum !== null && sum !== recipientSum(message, n, recipient)) throw changed(message);
+    }
     return {
       message,
       reversePath: row.reverse_path,
@@ -102,23 +117,19 @@ export class Handout {
   }
 
   #readRow(message: MessageId): MessageRow | Damage {
-    let row: StoredRow | undefined;
-    try {
-      row = this.#select.get(message);
-    } catch (error) {
-      // A damaged page concerns the messages on it; every other error is the caller's.
-      if (error instanceof Error && 'code' in error && error.code === 'SQLITE_CORRUPT') {
-        return 'content unreadable';
-      }
-      throw error;
-    }
-    if (row === undefined) return 'content missing';
+    const row = this.#select.get(message);
+    if (row === undefined) throw new StoreFault('corrupt', `message ${message} has lost its row`);
+    if (row.sum !== null && row.sum !== messageSum(message, row.reverse_path))
+      throw changed(message);
     const content = contentOf(row, this.#segments);
     if (typeof content === 'string') return content;
     if (crc32(content) !== row.content_crc32) return 'checksum mismatch';
     return { ...row, content };
   }
 }
+
+const changed = (message: MessageId): StoreFault =>
+  new StoreFault('corrupt', `a row of message ${message} has changed`);
 
 /** The content of a row, unchecked. */
 export function contentOf(

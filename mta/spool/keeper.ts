@@ -21,7 +21,7 @@ import type {
   Refusal,
   Standing,
 } from './protocol.ts';
-import { openDatabase } from './schema.ts';
+import { discardIndex, openDatabase } from './schema.ts';
 import { type ReadRequest, type SettleRequest, Store } from './store.ts';
 import { StoreFault, type StoreTrouble, troubleOf } from './trouble.ts';
 
@@ -31,6 +31,8 @@ const RECOVERY_OCTETS = 1_048_576 + BALLAST_OCTETS;
 const TIDY_MS = 1_000;
 /** What making room may end. */
 const CROWDED: ReadonlySet<StoreTrouble> = new Set(['full', 'reserve']);
+/** An index that is damaged so soon after it was made anew tells of a disk that nobody should write to. */
+const REBUILD_MS = 600_000;
 /** These are looked at afresh with a new file descriptor when a probe still meets them. */
 const REOPEN: ReadonlySet<StoreTrouble | null> = new Set(['io', 'read-only', 'not-writable']);
 
@@ -48,6 +50,7 @@ export class Keeper {
   #standing: Standing | null = { trouble: 'closed', message: 'the spool is not open yet' };
   #incidents: Incident[] = [];
   #tidyAtMs = 0;
+  #rebuiltAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(folder: string, reserveBytes: number) {
     this.#folder = folder;
@@ -149,8 +152,12 @@ export class Keeper {
   #probe(nowMs: number): void {
     if (this.#standing === null) return;
     try {
+      if (this.#standing.trouble === 'corrupt') {
+        if (nowMs - this.#rebuiltAtMs < REBUILD_MS) return;
+        this.#rebuiltAtMs = nowMs;
+        this.#discardIndex(nowMs, this.#standing.message);
+      }
       if (this.#store === null) this.#open(nowMs);
-      if (this.#standing?.trouble === 'corrupt') return;
       if (this.#standing !== null && CROWDED.has(this.#standing.trouble)) {
         this.#attempt((store) => store.makeRoom());
       }
@@ -174,6 +181,13 @@ export class Keeper {
       db.close();
       throw error;
     }
+  }
+
+  /** Leases stay; the log has all that was acknowledged. */
+  #discardIndex(nowMs: number, cause: string): void {
+    this.#abandon();
+    const report = (incident: Incident): void => void this.#incidents.push(incident);
+    discardIndex(this.#folder, { nowMs, cause, report });
   }
 
   /** Closes what is broken; leases stay, and the next probe opens it again. */

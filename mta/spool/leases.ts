@@ -42,6 +42,8 @@ export class Leases {
   readonly #messages = new Map<MessageId, Held[]>();
   readonly #fronts = new Map<Lane, Map<string, Front>>();
   #count = 0;
+  /** By the attempt under way. */
+  #taken: { readonly message: MessageId; readonly held: Held }[] | null = null;
 
   get count(): number {
     return this.#count;
@@ -55,7 +57,25 @@ export class Leases {
     return this.#messages.get(message)?.find((held) => held.index === index);
   }
 
+  /** Runs `work`; when it throws, what it had taken by then is nobody's again. */
+  attempt<T>(work: () => T): T {
+    const taken: { readonly message: MessageId; readonly held: Held }[] = [];
+    this.#taken = taken;
+    try {
+      return work();
+    } catch (error) {
+      for (const { message, held } of taken) {
+        this.end(message, held.index);
+        this.appeared(held, { dueMs: held.dueMs, message, index: held.index });
+      }
+      throw error;
+    } finally {
+      this.#taken = null;
+    }
+  }
+
   take(message: MessageId, held: Held): void {
+    this.#taken?.push({ message, held });
     const others = this.#messages.get(message);
     if (others === undefined) this.#messages.set(message, [held]);
     else others.push(held);

@@ -26,6 +26,8 @@ export interface Replay {
   /** Where the log is read from, and up to where the index has heard of it. */
   readonly low: Place;
   readonly applied: Place;
+  /** A segment has been read to its end, and another one follows at `next`. */
+  onRead(next: Place): void;
   report(incident: Incident): void;
 }
 
@@ -38,6 +40,7 @@ export function replay(context: Replay): MessageId {
   for (const id of ids) {
     const from = Math.max(id === low.segment ? low.at : 0, SEGMENT_HEAD_OCTETS);
     lastId = Math.max(lastId, replaySegment(context, { id, from, isLast: id === last }));
+    if (id !== ids.at(-1)) context.onRead({ segment: id + 1, at: 0 });
   }
   return lastId;
 }

@@ -6,7 +6,8 @@
  * - A commit survives the process, and after a loss of power the file is as some earlier commit left it
  *   (WAL, synchronous NORMAL): what came later is in the log, see journal.ts. A checkpoint is durable.
  * - A file of a newer schema, or of another program, is left as it is.
- * - A file that is no database any more is moved to quarantine/ with its segments, never deleted.
+ * - A file that is no database any more is moved to quarantine/, never deleted. The log stays, and a new
+ *   file is filled from it.
  */
 import {
   accessSync,
@@ -21,7 +22,6 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { makeFolder, quarantineFolder, syncFolder } from './folder.ts';
 import type { Incident } from './protocol.ts';
-import { SEGMENTS_FOLDER } from './segments.ts';
 import { StoreFault, troubleOf } from './trouble.ts';
 
 export const DATABASE_FILE = 'spool.sqlite';
@@ -29,7 +29,7 @@ const OWNER_FILE = 'owner.pid';
 
 /** "PsSp": marks the file as ours. */
 const APPLICATION_ID = 0x5073_5370;
-const SCHEMA_VERSION = 4;
+const SCHEMA_VERSION = 5;
 
 /** Of 4 to 64 KiB, 8 KiB cost least CPU when 10 KB contents were in the file, and still hold some fifty rows. */
 export const PAGE_OCTETS = 8192;
@@ -84,6 +84,7 @@ const TABLES = `
     extra          TEXT,             -- of the front door's own making
     segment        INTEGER,          -- NULL where an older version has put the content here
     at             INTEGER,          -- octet of the segment at which the content begins
+    sum            INTEGER,          -- of its id and reverse-path; NULL in rows of an older version
     content        BLOB              -- last, so that the other columns are read without it
   );
   CREATE TABLE recipients (
@@ -98,6 +99,7 @@ const TABLES = `
     reason_since_ms INTEGER,
     lane            INTEGER NOT NULL DEFAULT 1,
     extra           TEXT,
+    sum             INTEGER,         -- of who it is and where it goes; NULL in rows of an older version
     PRIMARY KEY (message, n)
   ) WITHOUT ROWID;
   -- The primary key follows implicitly: (domain, lane, due_ms, message, n).
@@ -135,6 +137,10 @@ const MIGRATIONS: Readonly<Record<number, string>> = {
     ${LOG_PLACES.map((column) => `ALTER TABLE state ADD COLUMN ${column};`).join(' ')}
     ${SEGMENTS}
   `,
+  4: `
+    ALTER TABLE messages ADD COLUMN sum INTEGER;
+    ALTER TABLE recipients ADD COLUMN sum INTEGER;
+  `,
 };
 
 /**
@@ -154,14 +160,31 @@ export function openDatabase(
     return openFile(folder);
   } catch (error) {
     if (troubleOf(error) !== 'corrupt') throw error;
-    const target = moveAside(folder, nowMs);
-    report({
-      level: 'error',
-      fields: { folder, target, cause: String(error) },
-      message: 'the spool database is damaged; moved it to quarantine and began an empty one',
-    });
+    discardIndex(folder, { nowMs, cause: String(error), report });
     return openFile(folder);
   }
+}
+
+/** Moves a damaged database to quarantine, so that the next one is made anew from the log. */
+export function discardIndex(
+  folder: string,
+  {
+    nowMs,
+    cause,
+    report,
+  }: {
+    readonly nowMs: number;
+    readonly cause: string;
+    readonly report: (incident: Incident) => void;
+  },
+): void {
+  const target = moveAside(folder, nowMs);
+  report({
+    level: 'error',
+    fields: { folder, target, cause },
+    message:
+      'the index of the spool is damaged; moved it to quarantine, and makes it anew from the log: mail delivered before may go out once more',
+  });
 }
 
 function openFile(folder: string): Database.Database {
@@ -263,10 +286,6 @@ function moveAside(folder: string, nowMs: number): string {
   for (const suffix of ['', '-wal', '-shm', '-journal']) {
     const name = DATABASE_FILE + suffix;
     if (existsSync(join(folder, name))) renameSync(join(folder, name), join(target, name));
-  }
-  // Without their rows nobody knows what of them is still to be sent.
-  if (existsSync(join(folder, SEGMENTS_FOLDER))) {
-    renameSync(join(folder, SEGMENTS_FOLDER), join(target, SEGMENTS_FOLDER));
   }
   syncFolder(target);
   syncFolder(folder);

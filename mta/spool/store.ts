@@ -27,7 +27,7 @@ import { replay } from './replay.ts';
 import { PAGE_OCTETS } from './schema.ts';
 import { type Place, Segments } from './segments.ts';
 import type { SpoolCounts } from './spool.ts';
-import { troubleOf } from './trouble.ts';
+import { StoreFault, troubleOf } from './trouble.ts';
 
 export type SettleRequest = Operations['settle']['asks'];
 export type ReadRequest = Extract<
@@ -132,6 +132,7 @@ export class Store {
     this.#listing = new Listing(db, leases, lanes);
     this.#census = new Census(db);
     const state = readState(db);
+    requireSound(db, state.messages);
     this.#totals = state;
     this.#lastId = state.lastId;
     this.#applied = { segment: state.appliedSegment, at: state.appliedAt };
@@ -193,13 +194,14 @@ export class Store {
 
   read({ op, asks }: ReadRequest, nowMs: number): unknown {
     this.#nowMs = nowMs;
+    const { leases } = this.#surroundings;
     switch (op) {
       case 'lease':
-        return this.#lessor.lease(asks);
+        return leases.attempt(() => this.#lessor.lease(asks));
       case 'leaseExpired':
-        return this.#expirer.leaseExpired(asks);
+        return leases.attempt(() => this.#expirer.leaseExpired(asks));
       case 'leaseMessage':
-        return this.#lessor.leaseMessage(asks);
+        return leases.attempt(() => this.#lessor.leaseMessage(asks));
       case 'domains':
         return this.#listing.domains(asks.after, asks.limit);
       case 'inspect':
@@ -260,6 +262,10 @@ export class Store {
       journal: this.#journal,
       low: this.#durableLow,
       applied: this.#applied,
+      // A log that is read from its beginning brings more than is to gather in memory.
+      onRead: (next) => {
+        if (this.#journal.ops.length > 0) this.#apply(next);
+      },
       report,
     });
     this.#lastId = Math.max(this.#lastId, lastId);
@@ -268,14 +274,14 @@ export class Store {
   }
 
   /** In one transaction; one operation that is wrong in itself costs only itself. */
-  #apply(): void {
+  #apply(end = this.#segments.end): void {
     const { ops } = this.#journal;
     try {
-      this.#applySome(ops, this.#segments.end);
+      this.#applySome(ops, end);
     } catch (error) {
       if (troubleOf(error) !== null) throw error;
       for (const op of ops) this.#applyOne(op);
-      this.#applySome([], this.#segments.end);
+      this.#applySome([], end);
     }
   }
 
@@ -394,6 +400,21 @@ export class Store {
         leases.take(message, { index: n, domain, dueMs: due_ms, lane });
     }
   }
+}
+
+/**
+ * Files go when the index wants nothing of them: so its two counts of messages, which are kept apart, must
+ * agree before any does. Contents that an older version left in the index are looked for only where they
+ * do not.
+ * @throws StoreFault when the index is damaged
+ */
+function requireSound(db: Database.Database, messages: number): void {
+  const count = (query: string): number => db.prepare<[], number>(query).pluck().get()!;
+  const inSegments = count('SELECT coalesce(sum(messages), 0) FROM segments');
+  if (inSegments === messages) return;
+  const inIndex = count('SELECT count(*) FROM messages WHERE segment IS NULL');
+  if (inSegments + inIndex === messages) return;
+  throw new StoreFault('corrupt', `of ${messages} messages ${inSegments} are in segments`);
 }
 
 const readState = (db: Database.Database): StateRow =>

@@ -84,7 +84,8 @@ export const REMEDY: Readonly<Record<StoreTrouble, string>> = {
   'not-writable': 'let this user write to the folder of the spool, or set mta.spool to another',
   'in-use': 'stop the other process, or set mta.spool to another folder',
   io: 'see the system log for the disk of the spool',
-  corrupt: 'stop the mta, and look at the database with sqlite3 before it is started again',
+  corrupt:
+    'see the system log for the disk of the spool: its index was damaged, made anew, and damaged again',
   incompatible: 'start the version that wrote the spool, or set mta.spool to another folder',
   busy: 'wait: the disk of the spool is slower than what comes in',
   closed: 'start the mta again',

@@ -1,4 +1,4 @@
-import { readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { formatMessageId } from '../../../mta/envelope.ts';
@@ -103,7 +103,7 @@ describe('a database that is none any more', () => {
         await writeFile(file('spool.sqlite-wal'), 'log');
       },
     },
-  ])('$damage is moved to quarantine, and a new one begun', async ({ spoil }) => {
+  ])('$damage is moved to quarantine, and a new one made from the log', async ({ spoil }) => {
     await spool.append(submission(['a@x.example']));
     await spool.close();
     await spoil();
@@ -111,13 +111,48 @@ describe('a database that is none any more', () => {
     const log = listeningLog();
     spool = await openAt(folder.path, { log, clock: new ManualClock() });
     expect(spool.trouble()).toBeNull();
-    expect((await spool.counts()).messages).toBe(0);
+    expect((await spool.counts()).messages).toBe(1);
     await spool.append(submission(['b@x.example']));
+    expect(addressesOf((await spool.lease(leaseOf(['x.example']))).messages)).toEqual([
+      ['a@x.example'],
+      ['b@x.example'],
+    ]);
     const target = 'spool.sqlite-20270115T080000.000Z';
     expect(await readdir(file('quarantine'))).toEqual([target]);
     expect((await readFile(file('quarantine', target, 'spool.sqlite'))).equals(spoiled)).toBe(true);
     expect(log.lines).toMatchObject([
       { level: 'error', fields: { target: file('quarantine', target) } },
     ]);
+  });
+
+  test('one that is found damaged at work is made anew from the log', async () => {
+    const count = 200;
+    for (let n = 0; n < count; n += 1) {
+      await spool.append(submission([`${n}@x.example`], { content: `Subject: ${n}\r\n\r\n` }));
+    }
+    await spool.close();
+    const clock = new ManualClock();
+    const log = listeningLog();
+    spool = await openAt(folder.path, { clock, log });
+    const first = await spool.lease(leaseOf(['x.example'], { messagesMax: 1 }));
+    const done = { message: first.messages[0]!.message, index: 0 };
+    await spool.close();
+    // All of it that is not needed to open it.
+    const { size } = await stat(file('spool.sqlite'));
+    const octets = await readFile(file('spool.sqlite'));
+    octets.fill(0xff, size / 2);
+    await writeFile(file('spool.sqlite'), octets);
+    spool = await openAt(folder.path, { clock, log });
+    await expect(spool.lease(leaseOf(['x.example'], { messagesMax: count }))).rejects.toMatchObject(
+      { code: 'MTA_SPOOL_UNAVAILABLE' },
+    );
+    expect(spool.trouble()).toMatchObject({ code: 'spool-corrupt' });
+    clock.advance(1_000);
+    await spool.counts();
+    expect(spool.trouble()).toBeNull();
+    const { messages } = await spool.lease(leaseOf(['x.example'], { messagesMax: count }));
+    expect(messages.length).toBe(count);
+    await spool.settle([{ key: done, kind: 'done' }], []);
+    expect(await spool.counts()).toMatchObject({ messages: count - 1, queued: 0 });
   });
 });
