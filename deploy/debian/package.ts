@@ -155,6 +155,8 @@ const control = (installedKibibytes: number): string =>
     'Maintainer: Postilion <postmaster@localhost>',
     `Installed-Size: ${installedKibibytes}`,
     'Depends: adduser, init-system-helpers, libc6 (>= 2.28), libgcc-s1, libstdc++6',
+    // budget = "auto" reads the allowances of a cloud's network driver through it.
+    'Recommends: ethtool',
     'Suggests: postfix | exim4',
     'Section: mail',
     'Priority: optional',

@@ -6,7 +6,7 @@
 import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { loadConfig } from '../../sidecar/config/load.ts';
 import { VERSION } from '../../sidecar/version.ts';
@@ -129,7 +129,8 @@ requirePeer(
   'dig',
   'swaks',
   'postfix',
-)('run', { timeout: 90_000 }, () => {
+)('run', () => {
+  vi.setConfig({ testTimeout: 90_000 });
   let machine: Machine;
   const containers: RunningProcess[] = [];
 

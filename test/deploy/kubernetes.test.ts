@@ -166,8 +166,8 @@ test('sidecar: probes, ports, DNS and drain are those of the configuration', () 
     expect(container.restartPolicy).toBe('Always');
     const port = container.ports!.find(({ containerPort }) => containerPort === http.port)!;
     const [startup, readiness, liveness] = probesOf(container);
-    expect([startup, readiness]).toEqual(Array(2).fill({ path: '/readyz', port: port.name }));
-    expect(liveness).toEqual({ path: '/healthz', port: port.name });
+    expect(readiness).toEqual({ path: '/readyz', port: port.name });
+    expect([startup, liveness]).toEqual(Array(2).fill({ path: '/healthz', port: port.name }));
     // The kubelet asks the pod's address.
     expect(http.address).toBe('0.0.0.0');
   }
@@ -203,8 +203,8 @@ test('node-local: probes, address and memory are those of the configuration', ()
   const [container] = pod.containers;
   const [startup, readiness, liveness] = probesOf(container!);
   const at = { host: admin.address, port: admin.port };
-  expect([startup, readiness]).toEqual(Array(2).fill({ ...at, path: '/readyz' }));
-  expect(liveness).toEqual({ ...at, path: '/healthz' });
+  expect(readiness).toEqual({ ...at, path: '/readyz' });
+  expect([startup, liveness]).toEqual(Array(2).fill({ ...at, path: '/healthz' }));
   expect(octets(container!.resources.limits.memory!)).toBeGreaterThanOrEqual(2 * cache.bytes);
   const example = pick('pod', 'Pod') as unknown as { spec: PodSpec };
   expect(example.spec.dnsConfig!.nameservers[0]).toBe(listen[0]!.address);

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { buildPackage } from '../../deploy/debian/package.ts';
 import { bootMachine, type Machine } from '../support/machine.ts';
 import { requirePeer } from '../support/peers.ts';
@@ -33,6 +33,7 @@ requirePeer(
   'dig',
   'swaks',
 )('the Debian package', () => {
+  vi.setConfig({ testTimeout: 90_000 });
   let machine: Machine;
   let packageFile = '';
 
@@ -185,7 +186,8 @@ requirePeer(
   test('installed again the mail is there; without mail a purge leaves nothing', async () => {
     machine.must('dpkg -i /tmp/next.deb 2>&1');
     machine.must('systemctl start postilion');
-    await whenReady(8053, 8025);
+    // The configuration is as it came, and nobody here is there to be asked: only the mta is ready.
+    await whenReady(8025);
     expect(waiting()).toBe(1);
     machine.must('postilion queue delete --domain remote.example');
     expect(waiting()).toBe(0);

@@ -13,9 +13,12 @@ import { requirePeer } from './peers.ts';
 import { accepts, startProcess, waitFor } from './process.ts';
 import { freePort, scratchFolder } from './scratch.ts';
 
-const CACHE = fileURLToPath(new URL('../../.cache/exim', import.meta.url));
+/** Where it is unpacked, once {@link hasExim} or {@link requireExim} has seen to that. */
+export const EXIM_FOLDER = fileURLToPath(new URL('../../.cache/exim', import.meta.url));
+const CACHE = EXIM_FOLDER;
 const PACKAGES = ['exim4-daemon-light', 'libidn12', 'libgnutls-dane0'];
-const LIBRARIES = `${CACHE}/usr/lib/x86_64-linux-gnu:${CACHE}/usr/lib/aarch64-linux-gnu`;
+/** For LD_LIBRARY_PATH. */
+export const EXIM_LIBRARIES = `${CACHE}/usr/lib/x86_64-linux-gnu:${CACHE}/usr/lib/aarch64-linux-gnu`;
 /** The user's name is compiled in; its number is ours. */
 const EXIM_ID = 9_925;
 
@@ -147,7 +150,7 @@ async function runExim(configuration: Configuration, nameserver: string | null):
     ...(nameserver === null ? [] : [`mount --bind ${at('resolv.conf')} /etc/resolv.conf`]),
     `mount --bind ${at('passwd')} /etc/passwd`,
     `mount --bind ${at('group')} /etc/group`,
-    `exec env LD_LIBRARY_PATH=${LIBRARIES} ${at('exim4')} -C ${at('conf')} -bdf${nameserver === null ? '' : ' -q5s'}`,
+    `exec env LD_LIBRARY_PATH=${EXIM_LIBRARIES} ${at('exim4')} -C ${at('conf')} -bdf${nameserver === null ? '' : ' -q5s'}`,
   ].join(' && ');
   const server = startProcess('unshare', ['--mount', 'sh', '-c', script]);
   const log = async (): Promise<string> => {

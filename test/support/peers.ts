@@ -20,6 +20,7 @@ const PACKAGE_OF = {
   dnsperf: 'dnsperf',
   fish: 'fish',
   gcc: 'gcc libc6-dev',
+  nft: 'nftables',
   nsd: 'nsd',
   opendkim: 'opendkim',
   postfix: 'postfix',
