@@ -20,6 +20,7 @@ export function greet({ addresses, file, readyMs, warnings }: Greeting): string 
   for (const address of mta?.smtp ?? [])
     rows.push(['SMTP', address, `swaks --server ${address} --to …`]);
   if (mta !== undefined) rows.push(['Dashboard', `http://${mta.http}/`, 'and the injection API']);
+  else if (resolver !== undefined) rows.push(['Dashboard', `http://${resolver.http}/`, '']);
   for (const program of [resolver, mta]) {
     if (program !== undefined) rows.push(['Metrics', `http://${program.http}/metrics`, '']);
   }

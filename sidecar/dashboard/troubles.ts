@@ -12,6 +12,8 @@ export interface Trouble {
 const SEE_LOG = 'Look at its log, and run postilion doctor.';
 /** Mail that waits longer than most retries take. */
 const OLD_MS = 4 * 3_600_000;
+/** Some name or other always fails. */
+const FAILING_SHARE = 0.01;
 /** A change of pace is told of for so long. */
 const CHANGE_MS = 600_000;
 
@@ -66,7 +68,7 @@ function ofDns({ part, lately }: Snapshot['dns']): Trouble[] {
     });
   }
   const failing = lately?.answers.failure ?? 0;
-  if (failing > 0) {
+  if (failing > FAILING_SHARE * (lately?.lookups ?? 0)) {
     found.push({
       level: 'warn',
       text: `${countText(failing)} lookups a second fail`,

@@ -20,6 +20,7 @@ export const TOKEN = 'correct-horse-battery-staple';
 
 const DOMAINS = 200;
 const PROVIDERS = 9;
+const NEW_NAMES_SHARE = 0.06;
 const CHARACTERS = 'Subject: hello\r\n\r\nhello\r\n';
 
 /** Domains with a fate of their own. */
@@ -59,7 +60,6 @@ export function startTraffic(live: LiveSidecar): () => Promise<void> {
       run(live.mailTo(Array.from({ length: 22 }, (_, index) => `u${index}@slow.example`)));
     }
     if (second % 45 === 20) run(live.mailTo(['a@busy.example', 'b@busy.example']));
-    if (second === 5) run(live.mailTo(['x@grumpy.example', 'y@dead.example']));
     if (second % 60 === 6) run(live.askFor(['nowhere.invalid.example']));
   }, SECOND_MS);
   return async () => {
@@ -115,6 +115,11 @@ export async function startLiveSidecar(
   );
   const fraction = seededFraction(7);
   let number = 0;
+  /** Now and then one that nobody has asked for yet. */
+  const nameToAsk = (): string => {
+    const domain = internet.pick(fraction());
+    return fraction() < NEW_NAMES_SHARE ? `n${number++}.${domain}` : domain;
+  };
   const letter = (to: string): Letter => ({
     id: String(number++),
     reversePath: `news@${internet.domains.at(-1)}`,
@@ -142,7 +147,7 @@ export async function startLiveSidecar(
     async ask(count, perSecond) {
       await askAll({
         server: postilion.dns,
-        nameOf: (at) => (at < count ? internet.pick(fraction()) : null),
+        nameOf: (at) => (at < count ? nameToAsk() : null),
         outstandingMax: 100,
         perSecond,
       });

@@ -62,7 +62,7 @@ function optionsOf({ series, stacked, format, width, top, onCursor }) {
         grid: { show: false },
         ticks: { ...grid, size: 4 },
         size: 30,
-        space: 70,
+        space: 46,
         values: axisTimes,
       },
       {
@@ -84,8 +84,8 @@ function optionsOf({ series, stacked, format, width, top, onCursor }) {
 
 function seriesOf({ colour: name, dash, fill }, stacked) {
   const stroke = colour(name);
-  if (stacked)
-    return { stroke, width: 1, fill: translucent(stroke, 0.75), points: { show: false } };
+  // A line on top of a layer without height would paint over those below.
+  if (stacked) return { width: 0, fill: translucent(stroke, 0.85), points: { show: false } };
   return {
     stroke,
     width: 1.75,
@@ -97,11 +97,12 @@ function seriesOf({ colour: name, dash, fill }, stacked) {
 
 const niceTop = (high) => (high === null || high <= 0 ? 1 : high * 1.15);
 
+/** Seconds only where they tell ticks apart. */
 function axisTimes(_chart, ticks) {
-  return ticks.map((tick, at) => {
+  const isWhole = ticks.length < 2 || (ticks[1] - ticks[0]) % 60 === 0;
+  return ticks.map((tick) => {
     const text = timeOfDay(tick * 1000);
-    const isWhole = ticks.length < 2 || (ticks[1] - ticks[0]) % 60 === 0;
-    return isWhole || at < 0 ? text.slice(0, 5) : text;
+    return isWhole ? text.slice(0, 5) : text;
   });
 }
 

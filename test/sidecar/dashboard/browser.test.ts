@@ -23,7 +23,8 @@ import { launch, numberOf, type Visit, visit } from './browser.ts';
 const WIDE = { width: 1440 };
 const PHONE = { width: 390, height: 844 };
 const PATIENCE_MS = 20_000;
-const PICTURE_TRAFFIC_MS = 360_000;
+const isForPictures = process.env.POSTILION_SCREENSHOTS === '1';
+const PICTURE_TRAFFIC_MS = 420_000;
 const PICTURES = [
   { view: { width: 1440, height: 1320 }, file: 'dashboard-1440.png' },
   { view: { width: 390, height: 1500, scheme: 'dark' }, file: 'dashboard-390.png' },
@@ -37,7 +38,7 @@ requirePeer('chromium')('the dashboard in a browser', () => {
 
   beforeAll(async () => {
     [live, browser] = await Promise.all([
-      startLiveSidecar({ program: 'up', budget: 500 }, cleanup),
+      startLiveSidecar({ program: 'up', budget: isForPictures ? 60 : 500 }, cleanup),
       launch(),
     ]);
     cleanup.add(() => browser.close());
@@ -184,7 +185,7 @@ requirePeer('chromium')('the dashboard in a browser', () => {
     await done();
   });
 
-  test.runIf(process.env.POSTILION_SCREENSHOTS === '1')(
+  test.runIf(isForPictures)(
     'pictures for the documentation',
     async () => {
       const end = startTraffic(live);
