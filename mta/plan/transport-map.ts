@@ -87,6 +87,10 @@ export class TransportMap {
   }
 }
 
+/** An address, such as a next hop that an operator named, has them already. */
+const inBrackets = (host: string): string =>
+  host.startsWith('[') ? host.replace('ipv6:', '') : `[${host}]`;
+
 /** @param turn which host of each rank comes first, counted around */
 export function entryOf({ ranks, port }: Site, turn: number): string {
   const hosts = ranks.flatMap((rank) => {
@@ -96,6 +100,6 @@ export function entryOf({ ranks, port }: Site, turn: number): string {
   const suffix = port === SMTP_PORT ? '' : `:${port}`;
   return `:${hosts
     .slice(0, HOSTS_MAX)
-    .map((host) => `[${host}]${suffix}`)
+    .map((host) => `${inBrackets(host)}${suffix}`)
     .join(', ')}`;
 }

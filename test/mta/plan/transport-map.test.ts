@@ -97,6 +97,14 @@ test('five hosts at most, best rank first', () => {
   expect(entryOf(site, 4)).toBe(':[b], [c], [a], [d], [f]');
 });
 
+test('a next hop that an operator named is in the map, by name or address', () => {
+  const to = (host: string) =>
+    entryOf(siteOf({ ranks: [[host]], port: 2525, tls: 'none', source: '' }), 0);
+  expect(to('relay.example')).toBe(':[relay.example]:2525');
+  expect(to('[192.0.2.1]')).toBe(':[192.0.2.1]:2525');
+  expect(to('[ipv6:2001:db8::1]')).toBe(':[2001:db8::1]:2525');
+});
+
 test('slow DNS does not hold Postfix up; the next message finds the route', async () => {
   const dns = tables();
   let release = (): void => undefined;
