@@ -339,7 +339,11 @@ async function startPrepared(
       dnsQueries: [...dns.counters().queries.values()].reduce((sum, count) => sum + count, 0),
       sites: delivery.sites().slice(0, STATUS_SITES_MAX),
       heldDomains: delivery.heldDomains(STATUS_SITES_MAX),
-      troubles: [...troubles(spool, delivery, signer), ...outlets.troubles()],
+      troubles: [
+        ...troubles(spool, delivery, signer),
+        ...outlets.troubles(),
+        ...(ledger?.trouble == null ? [] : [ledger.trouble]),
+      ],
     };
   }
 

@@ -15,7 +15,9 @@ import type { Outcomes } from './outcomes.ts';
 const BLOCK_MESSAGES = 50;
 const BLOCK_OCTETS_MAX = 16 * 1024 * 1024;
 /** A taker that failed, or a spool, is asked again after so long. */
-const RETRY_MS = 5_000;
+const RETRY_MS = 15_000;
+/** Code of why it waits. */
+const UNREAD = 'unread';
 
 export interface LocalTaker {
   owns(domain: string): boolean;
@@ -73,7 +75,7 @@ export class LocalMail {
   /** @returns whether there is more to take now */
   async #takeBlock(domain: string): Promise<boolean> {
     const { deps, outcomes, later } = this.#parts;
-    const { spool, clock, log } = deps;
+    const { spool, clock } = deps;
     const lease = await spool.lease({
       domains: [domain],
       nowMs: clock.wallMs(),
@@ -81,20 +83,30 @@ export class LocalMail {
       bytesMax: BLOCK_OCTETS_MAX,
       recipientsMax: Number.MAX_SAFE_INTEGER,
     });
-    let failed = false;
     for (const leased of lease.messages) {
-      try {
-        await outcomes.taken(leased, await deps.local!.take(leased));
-      } catch (error) {
-        failed = true;
-        log.error({ domain, error: String(error) }, 'mail to our own domain waits');
-        outcomes.putBack(leased);
-      }
+      const notices = await this.#noticesOf(leased);
+      if (notices !== null) await outcomes.taken(leased, notices);
     }
     const nextDueMs = lease.nextDueMs.get(domain) ?? null;
     const nowMs = clock.wallMs();
-    if (failed) later(domain, nowMs + RETRY_MS);
-    else if (nextDueMs !== null && nextDueMs > nowMs) later(domain, nextDueMs);
-    return !failed && lease.messages.length > 0 && nextDueMs !== null && nextDueMs <= nowMs;
+    if (nextDueMs !== null && nextDueMs > nowMs) later(domain, nextDueMs);
+    return lease.messages.length > 0 && nextDueMs !== null && nextDueMs <= nowMs;
+  }
+
+  /** @returns null when the taker failed, and the message is put off */
+  async #noticesOf(leased: LeasedMessage): Promise<readonly Submission[] | null> {
+    const { deps, outcomes } = this.#parts;
+    try {
+      return await deps.local!.take(leased);
+    } catch (error) {
+      const text = `it could not be read here, and is tried again: ${String(error)}`;
+      deps.log.error({ message: leased.message }, `mail to a domain of our own waits: ${text}`);
+      const nowMs = deps.clock.wallMs();
+      await outcomes.reschedule(leased, ({ reason }) => ({
+        dueMs: nowMs + RETRY_MS,
+        reason: { code: UNREAD, text, sinceMs: reason.code === UNREAD ? reason.sinceMs : nowMs },
+      }));
+      return null;
+    }
   }
 }

@@ -163,15 +163,6 @@ export class Outcomes {
     });
   }
 
-  /** A lease goes back untried, and nobody is told that it may be taken at once. */
-  putBack(leased: LeasedMessage): void {
-    const settlements = leased.recipients.map(({ index }) => ({
-      key: { message: leased.message, index },
-      kind: 'released' as const,
-    }));
-    this.#parts.settler.add(settlements, [], () => undefined);
-  }
-
   /** Leases go back untried. */
   release(consignments: readonly Consignment[]): void {
     const settlements = consignments.flatMap(({ leased }) =>

@@ -30,6 +30,8 @@ const UNPROVEN_MESSAGES = 10;
 const DOMAINS_PER_LEASE = 64;
 /** How far the guess at the backlog behind full blocks may double. */
 const FULL_BLOCKS_MAX = 6;
+/** Recipients of one message leased at a time where each has a reverse-path of its own. */
+const APART_MAX = 16;
 const SPOOL_RETRY_MS = 1_000;
 /** Domains that come to an idle site within so long of each other are leased for together, so that the
  *  recipients of one message travel in one transaction. */
@@ -232,13 +234,14 @@ export class Supply {
 
   /** Of the domains with the widest limit; consign() splits what is too much for another. */
   #recipientsMax(domains: readonly string[]): number {
-    const { shaping } = this.#context;
+    const { shaping, reversePathFor } = this.#context;
     let recipientsMax = 1;
     for (const domain of domains) {
       const limits = shaping.limitsOf(this.#site, domain);
       recipientsMax = Math.max(recipientsMax, limits.recipientsPerMessage);
     }
-    return recipientsMax;
+    // Each becomes a transaction of its own, and claims memory as if its content were.
+    return reversePathFor === null ? recipientsMax : Math.min(recipientsMax, APART_MAX);
   }
 
   /** Domains to lease for, those with an outdated route sent back to the router. */

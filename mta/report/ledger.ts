@@ -67,6 +67,8 @@ export class Ledger {
   #scheduled = false;
   #ended = false;
   #idle: (() => void) | null = null;
+  /** Why the last change was not kept, in a sentence, or null. */
+  trouble: string | null = null;
 
   private constructor(worker: Worker, reader: Database.Database, log: Log) {
     this.#worker = worker;
@@ -173,10 +175,12 @@ export class Ledger {
     const batch = this.#underWay;
     this.#underWay = [];
     if (reply.kind === 'done') {
+      this.trouble = null;
       for (const [at, { resolve }] of batch.entries()) resolve(reply.changes[at]!);
     } else {
       const text = 'message' in reply ? reply.message : reply.kind;
-      this.#log.error({ statements: batch.length }, `the ledger cannot be written: ${text}`);
+      this.trouble = `the ledger cannot be written: ${text}`;
+      this.#log.error({ statements: batch.length }, this.trouble);
       for (const { reject } of batch) reject(new LedgerUnavailable(text));
     }
     if (this.#waiting.length > 0) this.#send();
@@ -186,7 +190,8 @@ export class Ledger {
   #onEnd(text: string): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#log.error({}, `the ledger is lost until a restart: ${text}`);
+    this.trouble = `the ledger is lost until a restart: ${text}`;
+    this.#log.error({}, this.trouble);
     for (const { reject } of [...this.#underWay, ...this.#waiting]) {
       reject(new LedgerUnavailable(text));
     }

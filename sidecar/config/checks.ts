@@ -31,6 +31,7 @@ export function checkConfig(config: Config, role: Role, file: string | null): Fi
       ...openRelay(config),
       ...readablePasswords(config, file),
       ...bareHostname(config),
+      ...unsignedReports(config),
     );
   }
   if (role === 'up') warnings.push(...strangeResolver(config));
@@ -237,6 +238,21 @@ function bareHostname({ mta }: Config): readonly Problem[] {
 /** Whether the resolver that the mta asks is the one in the same configuration. */
 export const asksOwnResolver = ({ resolver, mta }: Config): boolean =>
   resolver.listen.some((each) => formatEndpoint(reachable(each)) === formatEndpoint(mta.dns));
+
+/** RFC 8460 §3: receivers ignore reports whose sender's domain has not signed them. */
+function unsignedReports({ mta }: Config): readonly Problem[] {
+  const { tlsrpt, dkim, dkim_folder: folder, hostname } = mta;
+  const from = tlsrpt.from === '' ? hostname : tlsrpt.from.slice(tlsrpt.from.indexOf('@') + 1);
+  const signs = ({ domain }: { readonly domain: string }): boolean =>
+    from === domain || from.endsWith(`.${domain}`);
+  if (!tlsrpt.enabled || folder !== '' || dkim.some(signs)) return [];
+  return [
+    {
+      path: ['mta', 'tlsrpt', tlsrpt.from === '' ? 'enabled' : 'from'],
+      message: `no key in mta.dkim signs mail from ${from}, and receivers ignore TLS reports without a signature`,
+    },
+  ];
+}
 
 function strangeResolver(config: Config): readonly Problem[] {
   if (asksOwnResolver(config)) return [];

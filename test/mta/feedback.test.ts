@@ -104,15 +104,17 @@ const complaintOf = (recipient: string, reversePath: string): string =>
     '',
   ].join('\r\n');
 
-async function inject(
+const inject = (home: World, to: readonly string[], more: object = {}) =>
+  post(home, '/v1/messages', { from: 'a@sender.example', text: 'hello', to, ...more });
+
+async function post(
   { mta }: World,
-  to: readonly string[],
-  more: object = {},
+  url: string,
+  payload: object,
 ): Promise<{ status: number; body: { readonly id: string } }> {
   const server = Fastify();
   await server.register(mta.injection);
-  const payload = { from: 'a@sender.example', text: 'hello', to, ...more };
-  const answer = await server.inject({ method: 'POST', url: '/v1/messages', payload });
+  const answer = await server.inject({ method: 'POST', url, payload });
   await server.close();
   return { status: answer.statusCode, body: answer.json() };
 }
@@ -405,6 +407,45 @@ describe('suppression', () => {
     expect(asked).toEqual([
       { tenant: 'acme', reverse_path: 'a@sender.example', recipients: ['one@remote.example'] },
     ]);
+  });
+
+  test('the shapes of others name them among the rejected', async () => {
+    const home = await world({ feedback: {}, suppression: { enabled: true } });
+    await home.mta.suppressions!.put({
+      address: 'two@remote.example',
+      tenant: '',
+      cause: 'hand',
+      note: '',
+    });
+    const recipients = ['one@remote.example', 'two@remote.example', 'three@remote.example'];
+    const content = { from: 'a@sender.example', subject: 'x', text: 'the same for all' };
+    const spark = (text: string) => ({
+      content: { ...content, text },
+      recipients: recipients.map((address) => ({ address })),
+    });
+    // One message for all, and one for each.
+    for (const text of ['the same for all', 'for {{address.email}} alone']) {
+      expect(await post(home, '/api/v1/transmissions', spark(text))).toMatchObject({
+        status: 200,
+        body: {
+          results: {
+            total_accepted_recipients: 2,
+            total_rejected_recipients: 1,
+            rcpt_to_errors: [{ code: 'suppressed', index: 1 }],
+          },
+        },
+      });
+    }
+    const kumo = {
+      envelope_sender: 'a@sender.example',
+      content: 'Subject: x\r\n\r\nx',
+      recipients: recipients.map((email) => ({ email })),
+    };
+    expect(await post(home, '/api/inject/v1', kumo)).toMatchObject({
+      status: 200,
+      body: { success_count: 2, fail_count: 1, failed_recipients: ['two@remote.example'] },
+    });
+    expect((await told('suppression', 3)).length).toBe(3);
   });
 
   test('the API lists, tells, adds and removes', async () => {

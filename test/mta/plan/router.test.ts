@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { NextTarget, RouteResult } from '../../../mta/plan/route.ts';
 import { Router, type RouterParts } from '../../../mta/plan/router.ts';
+import type { StsPolicy } from '../../../mta/plan/sts-policy.ts';
 import type { Random } from '../../../runtime/random.ts';
 import { cryptoRandom } from '../../../runtime/random.ts';
 import { ManualClock } from '../../support/clock.ts';
@@ -47,6 +48,30 @@ async function walk(router: Router, domain: string): Promise<string[]> {
   }
   return [...steps, next.kind];
 }
+
+describe('mail that TLS policies must not hold up', () => {
+  const POLICY: StsPolicy = { mode: 'enforce', mx: ['mx1.a.example'], maxAgeSeconds: 60 };
+  const dns = new TableDns({
+    mx: { 'a.example': mx(10, 'mx1.a.example', 20, 'mx2.a.example') },
+    a: { 'mx1.a.example': '192.0.2.1', 'mx2.a.example': '192.0.2.2' },
+  });
+  const unnamed: string[] = [];
+  const router = routerOf(dns, {
+    findPolicy: async () => POLICY,
+    onUnnamed: (domain, host) => unnamed.push(`${domain} ${host}`),
+  });
+
+  test('is routed by its MX alone, beside the same domain under its policy', async () => {
+    const [guarded, report] = [await router.route('a.example'), await router.route('~a.example')];
+    expect([briefOf(guarded), briefOf(report)]).toEqual([
+      'mx1.a.example',
+      'mx1.a.example/mx2.a.example',
+    ]);
+    expect(guarded).toMatchObject({ route: { site: { tls: 'verify' } } });
+    expect(report).toMatchObject({ route: { site: { tls: 'opportunistic', dane: false } } });
+    expect(unnamed).toEqual(['a.example mx2.a.example']);
+  });
+});
 
 describe('what DNS says of a domain', () => {
   const dns = new TableDns({

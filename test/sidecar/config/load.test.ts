@@ -33,6 +33,21 @@ function errorsOf(source: string, given?: Given): readonly string[] {
 }
 
 const REFUSED: readonly (readonly [source: string, errors: readonly string[]])[] = [
+  [
+    '[mta.feedback]\nverp = "bounces.example.net"',
+    [
+      'F:1: mta.feedback.secrets: is empty, and mta.feedback.verp needs one',
+      'F:2: mta.feedback.verp: is not among mta.feedback.domains',
+    ],
+  ],
+  [
+    '[mta.feedback]\ndomains = ["b.example"]\nforward = "a@B.example"',
+    ['F:3: mta.feedback.forward: is in one of mta.feedback.domains, so mail would go round'],
+  ],
+  [
+    '[mta.tlsrpt]\nfrom = "me"',
+    ['F:2: mta.tlsrpt.from: is no address such as "reports@example.com"'],
+  ],
   ['[resolver]\nlisen = []', ['F:2: resolver.lisen: unknown key; did you mean "listen"?']],
   ['[resolvr]', ['F:1: resolvr: unknown key; did you mean "resolver"?']],
   [
@@ -225,6 +240,12 @@ describe('taken', () => {
 });
 
 const WARNED: readonly (readonly [source: string, warnings: readonly string[]])[] = [
+  [
+    '[mta]\nhostname = "a.example"\n[mta.tlsrpt]\nenabled = true\nfrom = "r@b.example"',
+    [
+      'F:5: mta.tlsrpt.from: no key in mta.dkim signs mail from b.example, and receivers ignore TLS reports without a signature',
+    ],
+  ],
   ['[mta]\nhostname = "mx.example.net"', []],
   [
     '[mta]\nhostname = "box"',
