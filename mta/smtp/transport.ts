@@ -11,6 +11,7 @@
 import { X509Certificate } from 'node:crypto';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import {
+  type ConnectionOptions,
   checkServerIdentity,
   connect as connectTls,
   type SecureContext,
@@ -20,6 +21,9 @@ import type { Tlsa } from '../tlsa.ts';
 import { SLICE_OCTETS_MAX, stuffedSlice, terminatorFor } from './content.ts';
 import { CHAIN_MAX, daneFault } from './dane.ts';
 import type { TicketCache, TlsVerdict } from './tickets.ts';
+
+/** A socket that holds as much has to drain first: a window of usual messages leaves in one write. */
+const SOCKET_OCTETS_MAX = 131_072;
 
 export interface TransportEvents {
   onConnected(): void;
@@ -142,15 +146,18 @@ export class Transport {
     plain.removeAllListeners('close');
     plain.removeAllListeners('drain');
     const ticket = tickets.get(ticketKey);
-    const socket = connectTls({
+    // @types/node knows it of sockets, not of this call, whose documentation names it.
+    const options: ConnectionOptions & { readonly highWaterMark: number } = {
       socket: plain,
       secureContext: context,
+      highWaterMark: SOCKET_OCTETS_MAX,
       // Judged below: a certificate nobody can vouch for is still better than none.
       rejectUnauthorized: false,
       checkServerIdentity: (_, certificate) => checkServerIdentity(host, certificate),
       ...(isIP(host) === 0 ? { servername: host } : {}),
       ...(ticket === undefined ? {} : { session: ticket.session }),
-    });
+    };
+    const socket = connectTls(options);
     this.#socket = socket;
     this.#listen(socket);
     let verdict: TlsVerdict | null = null;
