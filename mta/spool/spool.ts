@@ -148,7 +148,7 @@ export interface CensusRequest {
 
 export interface DomainLoad {
   readonly domain: string;
-  /** Leased or not. */
+  /** Leased or not; without those of messages that were handed over, until they have waited. */
   readonly recipients: number;
   /** Of those counted. */
   readonly oldest: MessageId;

@@ -172,7 +172,7 @@ function tablesOf({ tick, state: { mail, dns } }: Frame, isNarrow: boolean): Tab
       rows: [...sites].map((alias) => {
         const load = loads.get(alias);
         const site = status.get(alias);
-        const waiting = load?.recipients ?? site?.buffered ?? 0;
+        const waiting = Math.max(load?.recipients ?? 0, site?.buffered ?? 0);
         const oldest = load === undefined ? '–' : ageText(load.oldestSeconds * 1000);
         const state = site?.hold?.text ?? (site === undefined ? 'at rest' : 'at work');
         const cells = [alias, countText(waiting), oldest, `${site?.connections ?? 0}`, state];

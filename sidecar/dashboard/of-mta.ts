@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { RunningMta } from '../../mta/running.ts';
 import type { MtaAdminContext } from '../admin/mta.ts';
-import { mailPart } from './parts.ts';
+import { mailPart, OldestWaiting } from './parts.ts';
 import { addDashboard } from './routes.ts';
 import { Sampler } from './sampler.ts';
 import { type MailSample, readMail } from './samples.ts';
@@ -21,9 +21,10 @@ export function addMtaDashboard(
       readMail(mta.metrics, atMs, isCoarse ? await mta.census().catch(() => null) : null),
   });
   scope.addHook('preClose', async () => sampler.stop());
+  const oldest = new OldestWaiting(mta, clock);
   addDashboard(scope, {
     self: 'mta',
-    own: { state: () => mailPart(mta, sampler), past: () => sampler.history },
+    own: { state: () => mailPart(mta, sampler, oldest), past: () => sampler.history },
     otherAddress: resolverAdmin,
     actions: token !== '',
     clock,

@@ -3,6 +3,7 @@ import type { LimitChange, MtaStatus, RunningMta, WaitingRecipient } from '../..
 import type { ResolverEvent } from '../../resolver/events.ts';
 import type { LedgerLine } from '../../resolver/ledger.ts';
 import type { RunningResolver, UpstreamState } from '../../resolver/running.ts';
+import type { Clock } from '../../runtime/clock.ts';
 import { formatEndpoint } from '../../runtime/settings.ts';
 import { Figures } from '../admin/figures.ts';
 import { VERSION } from '../version.ts';
@@ -15,6 +16,7 @@ const TOP_DOMAINS = 10;
 const TROUBLED_LOOK_MAX = 50;
 const CHANGES_SHOWN = 50;
 const WAITING_SHOWN = 25;
+const WAITING_EVERY_MS = 3_000;
 export const EVENTS_MAX = 50;
 
 interface Part {
@@ -105,11 +107,37 @@ function troubled(resolver: RunningResolver): readonly LedgerLine[] {
     .slice(0, TOP_DOMAINS);
 }
 
-export async function mailPart(mta: RunningMta, sampler: Sampler<MailSample>): Promise<MailPart> {
-  const [status, waiting] = await Promise.all([
-    mta.status(),
-    mta.queue({ domain: null, after: null, limit: WAITING_SHOWN }).catch(() => []),
-  ]);
+/** The oldest mail that waits. A look at the queue costs the spool some work, so it is not one a second. */
+export class OldestWaiting {
+  readonly #mta: RunningMta;
+  readonly #clock: Clock;
+  #looked: {
+    readonly atMs: number;
+    readonly waiting: Promise<readonly WaitingRecipient[]>;
+  } | null = null;
+
+  constructor(mta: RunningMta, clock: Clock) {
+    this.#mta = mta;
+    this.#clock = clock;
+  }
+
+  /** Never rejects: a spool that cannot be read has a trouble that says so. */
+  list(): Promise<readonly WaitingRecipient[]> {
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#looked === null || nowMs - this.#looked.atMs >= WAITING_EVERY_MS) {
+      const request = { domain: null, after: null, limit: WAITING_SHOWN };
+      this.#looked = { atMs: nowMs, waiting: this.#mta.queue(request).catch(() => []) };
+    }
+    return this.#looked.waiting;
+  }
+}
+
+export async function mailPart(
+  mta: RunningMta,
+  sampler: Sampler<MailSample>,
+  oldest: OldestWaiting,
+): Promise<MailPart> {
+  const [status, waiting] = await Promise.all([mta.status(), oldest.list()]);
   return {
     ...status,
     program: 'mta',

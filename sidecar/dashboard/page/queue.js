@@ -27,7 +27,8 @@ function loads(history, sites) {
       waiting: status.buffered,
       oldest: null,
     };
-    known.set(alias, { ...load, status });
+    // What has just come and is in hand was not counted.
+    known.set(alias, { ...load, waiting: Math.max(load.waiting, status.buffered), status });
   }
   const most = (load) => Math.max(load.waiting, ...load.recipients, 0);
   const all = [...known.values()].sort(
