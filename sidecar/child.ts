@@ -3,7 +3,7 @@
  * over when it is told to, and never outlives the supervisor. As "plan" it only says what a
  * configuration needs.
  */
-import { socketBinder } from '../resolver/sockets.ts';
+import { type SocketBinder, socketBinder } from '../resolver/sockets.ts';
 import { type HandedSocket, HandedSockets } from '../runtime/handed-sockets.ts';
 import { loadConfig, parseChecked } from './config/load.ts';
 import { EXIT } from './exit.ts';
@@ -86,12 +86,13 @@ async function prepare(program: ProgramName, order: Start): Promise<() => Promis
     upgrade: () => tell({ kind: 'upgrade' }),
   };
   const context = { log, raw, load, supervision };
+  const binder = sockets.length === 0 ? null : await socketBinder();
   let prepared: PreparedProgram | null = await prepareProgram(program, config, context);
   return async () => {
     // What was prepared serves one spell of work.
     const ours = prepared ?? (await prepareProgram(program, config, context));
     prepared = null;
-    return ours.start(await duplicates(sockets));
+    return ours.start(duplicates(sockets, binder));
   };
 }
 
@@ -103,9 +104,8 @@ async function go(): Promise<void> {
 }
 
 /** Each spell of work closes the sockets that it was given; ours stay for the next. */
-async function duplicates(sockets: readonly HandedSocket[]): Promise<HandedSockets> {
-  if (sockets.length === 0) return new HandedSockets([]);
-  const binder = await socketBinder();
+function duplicates(sockets: readonly HandedSocket[], binder: SocketBinder | null): HandedSockets {
+  if (binder === null) return new HandedSockets([]);
   return new HandedSockets(sockets.map((each) => ({ ...each, fd: binder.duplicate(each.fd) })));
 }
 

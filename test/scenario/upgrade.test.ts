@@ -1,18 +1,23 @@
 /** Upgrades of a running \`up\` from what is on the disk, that of broken versions among them. */
+import { once } from 'node:events';
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { selfSigned } from '../../bench/load/certificate.ts';
 import { inject } from '../../bench/load/injector.ts';
 import { type Postilion, startPostilion } from '../../bench/load/postilion.ts';
 import { runUpgradesUnderLoad } from '../../bench/scenarios/upgrade-under-load.ts';
 import { TYPE } from '../../resolver/wire/constants.ts';
+import { frame } from '../../resolver/wire/frame.ts';
+import { formatEndpoint } from '../../runtime/settings.ts';
 import { Cleanup } from '../support/cleanup.ts';
 import { answers, FakeUpstream } from '../support/fake-upstream.ts';
 import { requirePeer } from '../support/peers.ts';
-import { runProcess } from '../support/process.ts';
-import { askUdp, brief, question } from '../support/resolver.ts';
-import { scratchFolder } from '../support/scratch.ts';
+import { accepts, runProcess } from '../support/process.ts';
+import { askUdp, brief, exchangeTcp, question } from '../support/resolver.ts';
+import { freePort, scratchFolder } from '../support/scratch.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PROGRAM = ['sidecar', 'resolver', 'mta', 'runtime', 'package.json'];
@@ -40,6 +45,43 @@ requirePeer('nsd', 'dnsperf')('under load', () => {
     expect([result.messagesLost, result.messagesTwice]).toEqual([0, 0]);
   }, 180_000);
 });
+
+test('every kind of socket goes along', async () => {
+  const upstream = cleanup.stop(await FakeUpstream.start(answers()));
+  const folder = await scratchFolder('upgrade');
+  cleanup.add(() => folder.remove());
+  const identity = selfSigned(['dns.example']);
+  const files = { tls_certificate: join(folder.path, 'cert'), tls_key: join(folder.path, 'key') };
+  writeFileSync(files.tls_certificate, identity.cert);
+  writeFileSync(files.tls_key, identity.key);
+  const free = async () => ({ address: '127.0.0.1', port: await freePort() });
+  const [tls, https, socketmap] = [await free(), await free(), await free()];
+  const postilion = cleanup.stop(
+    await startPostilion({
+      program: 'up',
+      upstream: upstream.endpoint,
+      resolver: {
+        ...files,
+        listen_tls: [formatEndpoint(tls)],
+        listen_https: [formatEndpoint(https)],
+      },
+      mta: { socketmap: formatEndpoint(socketmap) },
+      upgrade: { probation: '200ms' },
+    }),
+  );
+  for (const number of [1, 2]) {
+    expect(await postilion.upgrade()).toMatchObject({ number, state: 'done' });
+    expect(brief(await askUdp(postilion.dns, question('a.example', TYPE.A)))).toBe('NOERROR 1');
+    const [answer] = await exchangeTcp(postilion.dns, frame(question('a.example', TYPE.A)));
+    expect(answer![3]! & 0x0f).toBe(0);
+    for (const { address, port } of [tls, https]) {
+      const socket = connect({ host: address, port, rejectUnauthorized: false });
+      await once(socket, 'secureConnect');
+      socket.destroy();
+    }
+    expect(await accepts(socketmap.port)).toBe(true);
+  }
+}, 120_000);
 
 /** A tree of its own that "current" leads to, and which can be changed under the running programs. */
 async function release(): Promise<{ readonly cli: string; path(file: string): string }> {
