@@ -43,7 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'resolver/wire',
   ],
   sidecar: ['resolver', 'resolver/wire', 'mta', 'mta/intake', 'mta/spool', 'runtime'],
-  deploy: ['sidecar'],
+  deploy: ['sidecar', 'mta/spool', 'runtime'],
   bench: ['*'],
   test: ['*'],
 };
