@@ -219,7 +219,8 @@ export class Delivery {
       await this.#sleep(20);
     }
     for (const site of this.#sites.values()) site.abort();
-    await Promise.race([this.#settler.idle(), this.#sleep(SETTLE_MS_MAX)]);
+    const settled = this.#local.idle().then(() => this.#settler.idle());
+    await Promise.race([settled, this.#sleep(SETTLE_MS_MAX)]);
   }
 
   /** Begins no transaction from here on; those under way go on, and mail is still taken. Idempotent. */
@@ -421,7 +422,7 @@ export class Delivery {
 
   #takeLocally(domain: string): boolean {
     if (!this.#local.owns(domain)) return false;
-    void this.#local.take(domain);
+    this.#local.take(domain);
     return true;
   }
 

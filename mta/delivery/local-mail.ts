@@ -40,6 +40,7 @@ export class LocalMail {
   readonly #parts: LocalMailParts;
   /** Domains being taken, and whether mail has come meanwhile. */
   readonly #taking = new Map<string, { woken: boolean }>();
+  readonly #underWay = new Set<Promise<void>>();
 
   constructor(parts: LocalMailParts) {
     this.#parts = parts;
@@ -50,7 +51,17 @@ export class LocalMail {
   }
 
   /** Takes all that is due of the domain. */
-  async take(domain: string): Promise<void> {
+  take(domain: string): void {
+    const taking = this.#take(domain).finally(() => this.#underWay.delete(taking));
+    this.#underWay.add(taking);
+  }
+
+  /** Resolves when what was leased before a stop has been taken, or put off. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#underWay);
+  }
+
+  async #take(domain: string): Promise<void> {
     const underWay = this.#taking.get(domain);
     if (underWay !== undefined) {
       underWay.woken = true;
@@ -83,10 +94,13 @@ export class LocalMail {
       bytesMax: BLOCK_OCTETS_MAX,
       recipientsMax: Number.MAX_SAFE_INTEGER,
     });
-    for (const leased of lease.messages) {
-      const notices = await this.#noticesOf(leased);
-      if (notices !== null) await outcomes.taken(leased, notices);
-    }
+    // Together, so that what they write shares its commits.
+    await Promise.all(
+      lease.messages.map(async (leased) => {
+        const notices = await this.#noticesOf(leased);
+        if (notices !== null) await outcomes.taken(leased, notices);
+      }),
+    );
     const nextDueMs = lease.nextDueMs.get(domain) ?? null;
     const nowMs = clock.wallMs();
     if (nextDueMs !== null && nextDueMs > nowMs) later(domain, nextDueMs);

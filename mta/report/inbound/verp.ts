@@ -34,6 +34,8 @@ export interface VerpToken extends RecipientKey {
 export class Verp {
   readonly #domain: string;
   readonly #secrets: readonly string[];
+  /** The last one asked for: mail of a tenant comes in rows. */
+  #tenant = { name: '', tag: NO_TENANT };
 
   /** @param secrets one or more, the first for new ones */
   constructor(domain: string, secrets: readonly string[]) {
@@ -45,7 +47,8 @@ export class Verp {
   reversePath({ message, index }: RecipientKey, address: string, tenant: string): string {
     const [secret] = this.#secrets;
     const id = `${formatMessageId(message)}-${index}`;
-    const inner = `${id}-${tenantTag(tenant)}${recipientTag(secret!, id, address)}`;
+    if (this.#tenant.name !== tenant) this.#tenant = { name: tenant, tag: tenantTag(tenant) };
+    const inner = `${id}-${this.#tenant.tag}${recipientTag(secret!, id, address)}`;
     return `${VERP_PREFIX}${inner}${sealOf(secret!, inner)}@${this.#domain}`;
   }
 
