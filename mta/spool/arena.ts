@@ -19,6 +19,8 @@ export interface Outgoing {
 
 export class Arena {
   #memory = new SharedArrayBuffer(OCTETS_MIN);
+  /** What the other thread takes it to be. */
+  #shown: SharedArrayBuffer | null = null;
 
   /** @param outgoing not empty */
   layOut(outgoing: readonly Outgoing[]): AppendBlock {
@@ -42,7 +44,9 @@ export class Arena {
       drafts[at + 3] = handOver ? submission.envelope.recipients.length : 0;
       end = nextAt(draft);
     }
-    return { arena, octets: end, drafts };
+    const isShown = arena === this.#shown;
+    this.#shown = arena;
+    return { arena: isShown ? null : arena, octets: end, drafts };
   }
 
   #room(octets: number): SharedArrayBuffer {

@@ -256,7 +256,11 @@ export interface Plan {
 
 /** Changes nothing. @param holds whether a recipient with a row is leased */
 export function plan(
-  settlements: readonly Settlement[],
+  settle: {
+    /** Pairs: message, index. */
+    readonly done: Float64Array;
+    readonly others: readonly Settlement[];
+  },
   journal: Journal,
   holds: (message: MessageId, index: number) => boolean,
 ): Plan {
@@ -265,15 +269,20 @@ export function plan(
   const kept = new Set<MessageId>();
   const released: Key[] = [];
   const untouched: Key[] = [];
-  for (const settlement of settlements) {
+  for (let at = 0; at < settle.done.length; at += 2) {
+    const message = settle.done[at]!;
+    const index = settle.done[at + 1]!;
+    if (journal.isOut(message, index) || holds(message, index)) done.push(message, index);
+    else untouched.push({ message, index });
+  }
+  for (const settlement of settle.others) {
     const { key, kind } = settlement;
     const { message, index } = key;
     const isOut = journal.isOut(message, index);
-    if (isOut && kind !== 'done' && journal.find(message) !== undefined) kept.add(message);
+    if (isOut && journal.find(message) !== undefined) kept.add(message);
     if (kind === 'released') (isOut ? released : untouched).push(key);
     else if (!isOut && !holds(message, index)) untouched.push(key);
-    else if (kind === 'done') done.push(message, index);
-    else deferred.push(deferralOf(settlement));
+    else if (kind === 'deferred') deferred.push(deferralOf(settlement));
   }
   return { outcome: { done, deferred, kept: [...kept] }, released, untouched };
 }

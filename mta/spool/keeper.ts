@@ -11,6 +11,7 @@ import { statfsSync } from 'node:fs';
 import { BALLAST_OCTETS, dropBallast, makeBallast } from './ballast.ts';
 import type { Out } from './journal.ts';
 import { Leases } from './leases.ts';
+import type { Records } from './log-writer.ts';
 import type {
   Answer,
   AppendBlock,
@@ -46,6 +47,8 @@ export class Keeper {
   readonly #reserveBytes: number;
   readonly #leases = new Leases();
   readonly #out: Out = new Map();
+  /** Of the last block that brought one. */
+  #arena: Buffer = Buffer.alloc(0);
   #store: Store | null = null;
   #standing: Standing | null = { trouble: 'closed', message: 'the spool is not open yet' };
   #incidents: Incident[] = [];
@@ -74,7 +77,7 @@ export class Keeper {
         reads.push({ at, asks: request });
       }
     }
-    const appended = this.#write(appends, settles, nowMs, answers);
+    const appended = this.#write(this.#recordsOf(appends), settles, nowMs, answers);
     if (reads.length > 0) this.#attempt((store) => store.bringUpToDate());
     for (const { at, asks } of reads) answers[at] = this.#read(asks, nowMs);
     if (nowMs >= this.#tidyAtMs) this.#tidy(nowMs);
@@ -89,8 +92,14 @@ export class Keeper {
     this.#attempt((store) => store.catchUp());
   }
 
+  #recordsOf(block: AppendBlock | null): Records | null {
+    if (block === null) return null;
+    if (block.arena !== null) this.#arena = Buffer.from(block.arena);
+    return { records: this.#arena.subarray(0, block.octets), drafts: block.drafts };
+  }
+
   #write(
-    appends: AppendBlock | null,
+    appends: Records | null,
     settles: readonly Numbered<SettleRequest>[],
     nowMs: number,
     answers: Answer[],
@@ -119,7 +128,7 @@ export class Keeper {
 
   /** Settlements are tried again without the appends; a mistake in one request fails only that one. */
   #afterFailure(
-    appends: AppendBlock | null,
+    appends: Records | null,
     settles: readonly Numbered<SettleRequest>[],
     {
       error,

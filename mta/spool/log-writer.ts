@@ -9,6 +9,7 @@
 import { crc32 } from 'node:zlib';
 import type { MessageId, Submission } from '../envelope.ts';
 import { nextId, type Placed } from './append.ts';
+import type { Living } from './compact.ts';
 import {
   contentAt,
   type Draft,
@@ -22,7 +23,7 @@ import {
 import type { Journal, Notice, Outcome, Plan } from './journal.ts';
 import { placeNotices } from './notices.ts';
 import type { OnceKeys } from './once.ts';
-import { type AppendBlock, DRAFT_FIELDS, type Repeated } from './protocol.ts';
+import { DRAFT_FIELDS, type Repeated } from './protocol.ts';
 import { RecordKind } from './record.ts';
 import type { Place, Segments } from './segments.ts';
 
@@ -33,6 +34,13 @@ export interface LogWriterParts {
   readonly segments: Segments;
   readonly journal: Journal;
   readonly onceKeys: OnceKeys;
+}
+
+/** Messages to be appended, laid out without headers. */
+export interface Records {
+  readonly records: Buffer;
+  /** As in a block of the protocol. */
+  readonly drafts: Float64Array;
 }
 
 export interface Written {
@@ -72,7 +80,7 @@ export class LogWriter {
 
   /** Durable when it returns. @throws the system's error; then nothing has changed */
   write(
-    block: AppendBlock | null,
+    block: Records | null,
     settles: readonly SettleAsked[],
     { lastId, nowMs }: { readonly lastId: MessageId; readonly nowMs: number },
   ): Written {
@@ -80,7 +88,7 @@ export class LogWriter {
     const { salt } = segments.next(nowMs);
     const ids: (MessageId | Repeated)[] = [];
     const appends: AppendDraft[] = [];
-    const arena = block === null ? Buffer.alloc(0) : Buffer.from(block.arena, 0, block.octets);
+    const arena = block?.records ?? Buffer.alloc(0);
     let id = lastId;
     if (block !== null) id = this.#sealAppends(block, arena, { salt, id, nowMs, ids, appends });
     const outcomes: OutcomeDraft[] = [];
@@ -108,8 +116,28 @@ export class LogWriter {
     segments.append([buffer], nowMs);
   }
 
+  /** Copies contents to the end of the log. Durable when it returns. @throws the system's error */
+  move(living: readonly Living[], nowMs: number): void {
+    const { segments, journal } = this.#parts;
+    const { salt } = segments.next(nowMs);
+    const octetsMax = living.reduce((sum, { content }) => sum + octetsMaxOf('', content.length), 0);
+    const buffer = Buffer.allocUnsafeSlow(octetsMax);
+    const drafts: Draft[] = [];
+    let end = 0;
+    for (const { message, content } of living) {
+      const draft = layOut(buffer, end, '', [content]);
+      seal(buffer, draft, { kind: RecordKind.moved, id: message, salt, batchAt: 0 });
+      drafts.push(draft);
+      end = nextAt(draft);
+    }
+    const { segment, at } = segments.append([buffer.subarray(0, end)], nowMs);
+    for (const [n, { message }] of living.entries()) {
+      journal.move(message, { segment, at: at + contentAt(drafts[n]!) });
+    }
+  }
+
   #sealAppends(
-    { drafts }: AppendBlock,
+    { drafts }: Records,
     arena: Buffer,
     context: {
       readonly salt: number;

@@ -22,7 +22,13 @@ import type { StoreTrouble } from './trouble.ts';
 /** Operation → what it asks and what it yields. */
 export interface Operations {
   settle: {
-    asks: { settlements: readonly Settlement[]; notices: readonly Submission[] };
+    asks: {
+      /** Pairs: message, index. */
+      done: Float64Array;
+      /** Deferred and released. */
+      others: readonly Settlement[];
+      notices: readonly Submission[];
+    };
     yields: readonly MessageId[];
   };
   lease: { asks: LeaseRequest; yields: Lease };
@@ -59,8 +65,8 @@ export interface ListPage {
 
 /** Messages to be appended: records whose headers are still to be written, in memory that both threads see. */
 export interface AppendBlock {
-  /** The mta's thread leaves it alone until the reply. */
-  readonly arena: SharedArrayBuffer;
+  /** The mta's thread leaves it alone until the reply. Null is that of the block before. */
+  readonly arena: SharedArrayBuffer | null;
   /** Of the arena. */
   readonly octets: number;
   /**

@@ -50,6 +50,8 @@ export class Segments {
   readonly #delete: Database.Statement<[SegmentId]>;
   /** Files that are there, or ought to be. */
   readonly #known = new Set<SegmentId>();
+  /** Octets of those that nothing is appended to, as far as anybody asked. */
+  readonly #sizes = new Map<SegmentId, number>();
   /** As committed. */
   readonly #wanted = new Map<SegmentId, Wanted>();
   /** Segment → how many others want something of it. */
@@ -189,6 +191,19 @@ export class Segments {
     return this.#reader(id);
   }
 
+  /** Of those before `before`, the one of which least is wanted, at most `shareMax` of it; null when there is none. */
+  sparsest(before: SegmentId, shareMax: number): SegmentId | null {
+    let found: SegmentId | null = null;
+    let least = Number.POSITIVE_INFINITY;
+    for (const [id, { messages, octets }] of this.#wanted) {
+      if (id >= before || messages === 0 || octets >= least || this.#pins.has(id)) continue;
+      if (octets > this.#sizeOf(id) * shareMax) continue;
+      found = id;
+      least = octets;
+    }
+    return found;
+  }
+
   /** Rows have something there. */
   isWanted(id: SegmentId): boolean {
     return (this.#wanted.get(id)?.messages ?? 0) > 0;
@@ -207,6 +222,7 @@ export class Segments {
       this.#readers.get(id)?.close();
       this.#readers.delete(id);
       this.#known.delete(id);
+      this.#sizes.delete(id);
       if (this.#wanted.delete(id)) this.#rowsToGo.push(id);
     }
   }
@@ -231,6 +247,15 @@ export class Segments {
     this.#current = null;
     for (const file of this.#readers.values()) file.close();
     this.#readers.clear();
+  }
+
+  /** Of one that nothing is appended to. */
+  #sizeOf(id: SegmentId): number {
+    const known = this.#sizes.get(id);
+    if (known !== undefined) return known;
+    const size = this.#reader(id)?.end ?? 0;
+    this.#sizes.set(id, size);
+    return size;
   }
 
   #isUnwanted(id: SegmentId): boolean {

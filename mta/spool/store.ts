@@ -12,6 +12,7 @@ import type { MessageId } from '../envelope.ts';
 import type { Totals } from './append.ts';
 import { Applier } from './apply.ts';
 import { Census } from './census.ts';
+import { Compactor } from './compact.ts';
 import { Expirer } from './expire.ts';
 import { type Damage, Handout } from './handout.ts';
 import { Journal, type Op, type Out, plan } from './journal.ts';
@@ -19,9 +20,9 @@ import { Lanes, Tenants } from './lanes.ts';
 import { Lessor } from './lease.ts';
 import type { Leases } from './leases.ts';
 import { Listing } from './list.ts';
-import { LogWriter, type Written } from './log-writer.ts';
+import { LogWriter, type Records, type Written } from './log-writer.ts';
 import { OnceKeys } from './once.ts';
-import type { AppendBlock, Incident, Operations, Request } from './protocol.ts';
+import type { Incident, Operations, Request } from './protocol.ts';
 import { deleteRemains, exportRemains, type Remains, readRemains } from './quarantine.ts';
 import { replay } from './replay.ts';
 import { PAGE_OCTETS } from './schema.ts';
@@ -87,6 +88,7 @@ export class Store {
   readonly #segments: Segments;
   readonly #journal: Journal;
   readonly #writer: LogWriter;
+  readonly #compactor: Compactor;
   readonly #applier: Applier;
   readonly #lessor: Lessor;
   readonly #expirer: Expirer;
@@ -123,6 +125,7 @@ export class Store {
     this.#segments = segments;
     this.#journal = journal;
     this.#writer = new LogWriter({ segments, journal, onceKeys: new OnceKeys(db) });
+    this.#compactor = new Compactor(db, segments);
     this.#applier = new Applier(db, { segments, journal, leases, lanes, tenants });
     const handout = new Handout(db, { leases, segments }, (message, damage) =>
       this.#quarantine(message, damage),
@@ -142,16 +145,16 @@ export class Store {
 
   /** Durable when it returns. @throws what stopped it; then nothing of it is kept */
   write(
-    appends: AppendBlock | null,
+    appends: Records | null,
     settles: readonly SettleRequest[],
     nowMs: number,
   ): Pick<Written, 'ids' | 'notices'> {
     this.#nowMs = nowMs;
     const { leases } = this.#surroundings;
     const holds = (message: MessageId, index: number): boolean => leases.holds(message, index);
-    const asked = settles.map(({ settlements, notices }) => ({
-      plan: plan(settlements, this.#journal, holds),
-      notices,
+    const asked = settles.map((settle) => ({
+      plan: plan(settle, this.#journal, holds),
+      notices: settle.notices,
     }));
     const logged = asked.filter(
       ({ plan: { outcome }, notices }) =>
@@ -220,6 +223,9 @@ export class Store {
 
   /** Lets the files shrink after a burst, a little with each call. */
   giveBack(): void {
+    this.bringUpToDate();
+    const living = this.#compactor.step(this.#durableLow.segment);
+    if (living.length > 0) this.#writer.move(living, this.#nowMs);
     if (this.#segments.hasUnwanted) this.#checkpoint();
     const free = this.#freePages.get()!;
     if (free * PAGE_OCTETS <= FREE_OCTETS_KEPT) return;

@@ -8,6 +8,7 @@ import { layOut, seal } from '../../../mta/spool/draft.ts';
 import { RecordKind } from '../../../mta/spool/record.ts';
 import type { Settlement, Spool } from '../../../mta/spool/spool.ts';
 import { Cleanup } from '../../support/cleanup.ts';
+import { ManualClock } from '../../support/clock.ts';
 import { type Folder, scratchFolder } from '../../support/scratch.ts';
 import { addressesOf, leaseOf, listeningLog, openAt, START_MS, submission } from './fixture.ts';
 
@@ -206,4 +207,49 @@ describe('damage to what the index has not heard of', () => {
       expect(log.lines).toMatchObject([{ fields: { damage } }, { fields: { damage } }]);
     },
   );
+});
+
+describe('a segment that little is wanted of', () => {
+  test('goes, and what is wanted of it is copied: messages, notices, and what was copied before', async () => {
+    const clock = new ManualClock();
+    const other = await scratchFolder('spool');
+    cleanup.add(() => other.remove());
+    let one = await openAt(other.path, { clock });
+    const files = () => readdir(join(other.path, 'segments'));
+    const pass = async (seconds: number) => {
+      for (let second = 0; second < seconds; second += 1) {
+        clock.advance(1_000);
+        await one.counts();
+      }
+    };
+    await one.append(submission(['stays@x.example'], { content: 'this one stays\r\n' }));
+    const told = await one.append(submission(['told@y.example']), true);
+    const notice = submission(['from@z.example'], { content: 'and this notice\r\n' });
+    await one.settle([done(told)], [notice]);
+    for (let round = 0; round < 3; round += 1) {
+      const large = new Uint8Array(30_000_000);
+      for (let n = 0; n < 3; n += 1) {
+        const id = await one.append(submission(['goes@y.example'], { content: large }), true);
+        await one.settle([done(id)], []);
+      }
+      await pass(20);
+      // The one that is appended to, and the one before it for as long as the index may need it.
+      if (round > 0) expect(await files()).not.toContain(`000000000${round}.seg`);
+    }
+    // Neither a crash nor a restart brings anything back.
+    const copy = await scratchFolder('crashed');
+    cleanup.add(() => copy.remove());
+    await cp(other.path, copy.path, { recursive: true });
+    await one.close();
+    one = await openAt(other.path);
+    cleanup.add(() => one.close());
+    for (const opened of [one, (await openCrashed(copy.path)).other]) {
+      const { messages } = await opened.lease(leaseOf(['x.example', 'y.example', 'z.example']));
+      expect(messages.map(({ content }) => Buffer.from(content).toString())).toEqual([
+        'this one stays\r\n',
+        'and this notice\r\n',
+      ]);
+      expect(await opened.counts()).toMatchObject({ messages: 2, quarantined: 0 });
+    }
+  });
 });

@@ -1,0 +1,105 @@
+/**
+ * Freeing segments that a few long-lived messages keep: their contents are copied to the end of the log,
+ * a little with each step.
+ *
+ * Invariants
+ * - A segment is begun with when at most SHARE_MAX of it is wanted, so that an octet that stays is copied
+ *   once for three that go.
+ * - A step looks at STEP_OCTETS of one segment, and copies what is wanted of that.
+ * - A content that is damaged stays where it is, and is told of when its turn comes.
+ */
+import { crc32 } from 'node:zlib';
+import type Database from 'better-sqlite3';
+import type { MessageId } from '../envelope.ts';
+import type { Outcome } from './journal.ts';
+import { placeNotices } from './notices.ts';
+import { findHeader, HEADER_OCTETS, RecordKind, readHeader, recordOctets } from './record.ts';
+import { SEGMENT_HEAD_OCTETS, type SegmentFile, type SegmentId } from './segment-file.ts';
+import type { Place, Segments } from './segments.ts';
+
+const SHARE_MAX = 0.25;
+const STEP_OCTETS = 4 * 1_048_576;
+
+/** A content that is to be copied. */
+export interface Living {
+  readonly message: MessageId;
+  readonly content: Buffer;
+}
+
+interface Row {
+  readonly segment: SegmentId | null;
+  readonly at: number | null;
+  readonly octets: number;
+  readonly crc: number;
+}
+
+export class Compactor {
+  readonly #segments: Segments;
+  readonly #row: Database.Statement<[MessageId], Row>;
+  #cursor: Place | null = null;
+
+  constructor(db: Database.Database, segments: Segments) {
+    this.#segments = segments;
+    this.#row = db.prepare(
+      `SELECT segment, at, content_octets AS octets, content_crc32 AS crc
+       FROM messages WHERE id = ?`,
+    );
+  }
+
+  /** @param before segments from this one on are let be. @returns what the next part has that is wanted */
+  step(before: SegmentId): Living[] {
+    const start = this.#cursor ?? this.#begin(before);
+    this.#cursor = null;
+    const file = start === null ? null : this.#segments.file(start.segment);
+    if (start === null || file === null) return [];
+    const living: Living[] = [];
+    let { at } = start;
+    while (at < start.at + STEP_OCTETS && at < file.end) at = this.#look(file, at, living);
+    if (at < file.end) this.#cursor = { segment: start.segment, at };
+    return living;
+  }
+
+  #begin(before: SegmentId): Place | null {
+    const segment = this.#segments.sparsest(before, SHARE_MAX);
+    return segment === null ? null : { segment, at: SEGMENT_HEAD_OCTETS };
+  }
+
+  /** Looks at one record. @returns where the next one begins */
+  #look(file: SegmentFile, at: number, living: Living[]): number {
+    const head = this.#read(file, at, HEADER_OCTETS);
+    const header = readHeader(head, 0, file.salt);
+    if (header === null) {
+      const rest = this.#read(file, at, STEP_OCTETS);
+      return at + findHeader(rest, 1, file.salt);
+    }
+    const { kind, id, metaOctets, contentOctets } = header;
+    const contentAt = at + HEADER_OCTETS + metaOctets;
+    if (kind === RecordKind.outcome) {
+      const meta = this.#read(file, at + HEADER_OCTETS, metaOctets);
+      if (crc32(meta) === header.metaCrc) {
+        const { notices } = JSON.parse(meta.toString()) as Outcome;
+        const place = { segment: file.id, at: contentAt };
+        for (const notice of placeNotices(notices, id, place)) {
+          this.#lookAt(file, notice.id, notice.place.at, living);
+        }
+      }
+    } else if (kind !== RecordKind.nothing) {
+      this.#lookAt(file, id, contentAt, living);
+    }
+    return at + recordOctets(metaOctets, contentOctets);
+  }
+
+  #lookAt(file: SegmentFile, message: MessageId, at: number, living: Living[]): void {
+    const row = this.#row.get(message);
+    if (row === undefined || row.segment !== file.id || row.at !== at) return;
+    const content = this.#read(file, at, row.octets);
+    if (content.length === row.octets && crc32(content) === row.crc) {
+      living.push({ message, content });
+    }
+  }
+
+  #read(file: SegmentFile, at: number, octets: number): Buffer {
+    const buffer = Buffer.allocUnsafe(octets);
+    return buffer.subarray(0, file.read(buffer, 0, octets, at));
+  }
+}
