@@ -439,6 +439,7 @@ function makeRouter(
     dane: delivery.dane,
     ...(sts === null ? {} : { findPolicy: (domain) => sts.policies.find(domain) }),
     onUnnamed: (domain, host, policy) => tlsReporting?.watch.unnamed(domain, host, policy),
+    onTlsaFault: (domain, host, fault) => tlsReporting?.watch.tlsaFault(domain, host, fault),
     hostname,
     own: ownEndpoints(smtp, interfaceAddresses()),
     families: usableFamilies(),

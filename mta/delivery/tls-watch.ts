@@ -9,6 +9,7 @@
 
 import { isRouted } from '../next-hop.ts';
 import type { Target } from '../plan/route.ts';
+import type { TlsaFault } from '../plan/security.ts';
 import { type StsPolicy, stsNames } from '../plan/sts-policy.ts';
 import {
   type AppliedPolicy,
@@ -72,6 +73,13 @@ export class TlsWatch {
   /** A host that no mail may go to, since the policy does not name it. */
   unnamed(domain: string, host: string, policy: StsPolicy): void {
     this.#tell(domain, appliedSts(policy), { ...UNNAMED, host, address: '', localAddress: '' });
+  }
+
+  /** TLSA records of a host that are of no use; "invalid" is what the resolver does not vouch for. */
+  tlsaFault(domain: string, host: string, fault: TlsaFault): void {
+    const type = fault === 'unusable' ? 'tlsa-invalid' : 'dnssec-invalid';
+    const policy: AppliedPolicy = { type: 'tlsa', strings: [], hosts: [host] };
+    this.#tell(domain, policy, { type, host, address: '', localAddress: '', reason: '' });
   }
 
   /** The policy of a domain is announced and cannot be had. */

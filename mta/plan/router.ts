@@ -26,7 +26,7 @@ import { SiteItinerary } from './itinerary.ts';
 import type { Reroutes } from './reroutes.ts';
 import { Rollup } from './rollup.ts';
 import type { Itinerary, Route, RouteResult, Undeliverable } from './route.ts';
-import { requirementsOf, type SecurityParts } from './security.ts';
+import { requirementsOf, type SecurityParts, type TlsaFault } from './security.ts';
 import { type Site, siteOf, type TlsPolicy } from './site.ts';
 import type { StsPolicy } from './sts-policy.ts';
 
@@ -45,6 +45,8 @@ export interface RouterParts {
   readonly findPolicy?: (domain: string) => Promise<StsPolicy | null>;
   /** Told of each host that an MTA-STS policy does not name, whenever a route is made. */
   readonly onUnnamed?: (domain: string, host: string, policy: StsPolicy) => void;
+  /** Told of each host whose TLSA records are of no use, whenever a route is made. */
+  readonly onTlsaFault?: (domain: string, host: string, fault: TlsaFault) => void;
   /** Our own name, as in EHLO. */
   readonly hostname: string;
   /** Where we take mail ourselves, wildcards already replaced by the addresses they stand for. */
@@ -108,6 +110,7 @@ export class Router {
     this.#security = {
       findPolicy: parts.findPolicy ?? null,
       ...(parts.onUnnamed === undefined ? {} : { onUnnamed: parts.onUnnamed }),
+      ...(parts.onTlsaFault === undefined ? {} : { onTlsaFault: parts.onTlsaFault }),
       findTlsa: parts.dane === true ? (host) => this.#dane.find(host, parts.port) : null,
       findHost: (host) => this.#find(host),
     };

@@ -19,10 +19,17 @@ export interface SecurityParts {
   readonly findPolicy: ((domain: string) => Promise<StsPolicy | null>) | null;
   /** Told of each MX host that the policy does not name, and that DANE does not speak of. */
   readonly onUnnamed?: (domain: string, host: string, policy: StsPolicy) => void;
+  /**
+   * Told of each MX host whose TLSA records are of no use: none of them is meant for SMTP, or the resolver
+   * does not vouch for what it got.
+   */
+  readonly onTlsaFault?: (domain: string, host: string, fault: TlsaFault) => void;
   /** null: DANE is not honoured. */
   readonly findTlsa: ((host: string) => DaneResult | Promise<DaneResult>) | null;
   readonly findHost: (host: string) => HostResult | Promise<HostResult>;
 }
+
+export type TlsaFault = 'unusable' | 'invalid';
 
 export interface Demand {
   readonly domain: string;
@@ -48,7 +55,7 @@ export async function requirementsOf(demand: Demand, parts: SecurityParts): Prom
   const { domain, ranks, tls, authenticated } = demand;
   if (tls === 'none') return { kind: 'requirements', ranks, tls, dane: false };
   const [pinned, policy] = await Promise.all([
-    authenticated ? pinnedHosts(ranks.flat(), parts) : NOBODY,
+    authenticated ? pinnedHosts(domain, ranks.flat(), parts) : NOBODY,
     parts.findPolicy?.(domain) ?? null,
   ]);
   const dane = pinned.size > 0;
@@ -67,8 +74,9 @@ const NOBODY: ReadonlySet<string> = new Set();
 
 /** Hosts that DANE speaks of, or whose TLSA lookup is in trouble. */
 async function pinnedHosts(
+  domain: string,
   hosts: readonly string[],
-  { findTlsa, findHost }: SecurityParts,
+  { findTlsa, findHost, onTlsaFault }: SecurityParts,
 ): Promise<ReadonlySet<string>> {
   if (findTlsa === null) return NOBODY;
   const pinned = new Set<string>();
@@ -76,7 +84,11 @@ async function pinnedHosts(
     hosts.map(async (host) => {
       const found = await findHost(host);
       if (found.kind !== 'addresses' || !found.authenticated) return;
-      if ((await findTlsa(host)).kind !== 'none') pinned.add(host);
+      const tlsa = await findTlsa(host);
+      if (tlsa.kind !== 'none') pinned.add(host);
+      if (tlsa.kind === 'tlsa' && tlsa.usable.length === 0) onTlsaFault?.(domain, host, 'unusable');
+      // A resolver that is gone says nothing of the records.
+      if (tlsa.kind === 'trouble' && tlsa.reachable) onTlsaFault?.(domain, host, 'invalid');
     }),
   );
   return pinned;

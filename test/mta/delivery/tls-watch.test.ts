@@ -153,8 +153,12 @@ describe('a connection that was not to be had', () => {
 test('what keeps a policy from being applied at all', () => {
   watch.unnamed('a.example', 'mx.other.example', TESTING);
   watch.policyFault('b.example', 'sts-webpki-invalid', '');
+  watch.tlsaFault('c.example', 'mx.c.example', 'unusable');
+  watch.tlsaFault('c.example', 'mx.c.example', 'invalid');
   expect(told).toMatchObject([
     { domain: 'a.example', failure: { host: 'mx.other.example', address: '' } },
     { policy: { type: 'sts', strings: [] }, failure: { type: 'sts-webpki-invalid', host: '' } },
+    { policy: { type: 'tlsa' }, failure: { type: 'tlsa-invalid', host: 'mx.c.example' } },
+    { policy: { type: 'tlsa' }, failure: { type: 'dnssec-invalid', host: 'mx.c.example' } },
   ]);
 });

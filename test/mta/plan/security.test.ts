@@ -80,3 +80,31 @@ describe('what is asked of connections', () => {
     });
   });
 });
+
+test('what is wrong with policies is told, by host', async () => {
+  const told: string[] = [];
+  const parts: SecurityParts = {
+    ...withPolicy(POLICY),
+    findTlsa(host) {
+      if (host.startsWith('a.')) return { kind: 'tlsa', usable: [] };
+      if (host.startsWith('b.')) return { kind: 'trouble', reachable: true, text: 'bogus' };
+      return { kind: 'none' };
+    },
+    onUnnamed: (domain, host) => told.push(`${domain}: ${host} is not named`),
+    onTlsaFault: (domain, host, fault) => told.push(`${domain}: ${host} ${fault}`),
+  };
+  await requirementsOf(demand(), parts);
+  expect(told.sort()).toEqual([
+    'example.com: a.good.example unusable',
+    'example.com: b.bad.example invalid',
+    'example.com: c.bad.example is not named',
+  ]);
+  // A resolver that is gone says nothing.
+  told.length = 0;
+  const gone: SecurityParts = {
+    ...parts,
+    findTlsa: () => ({ kind: 'trouble', reachable: false, text: 'gone' }),
+  };
+  await requirementsOf(demand(), gone);
+  expect(told).toEqual([]);
+});

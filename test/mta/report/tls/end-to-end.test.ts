@@ -262,4 +262,4 @@ test('every kind of session is in the report of its day, mailed or posted, once'
   await waitFor(() => posted.length === 2, 'the next report');
   await waitFor(async () => (await mta.status()).messages === 1, 'only what is held');
   expect(heads.length).toBe(3);
-});
+}, 90_000);
