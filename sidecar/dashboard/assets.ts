@@ -31,6 +31,7 @@ const PAGE_FILES = [
   'queue.js',
   'search.js',
   'site.js',
+  'smooth.js',
   'tables.js',
   'verdicts.js',
 ] as const;

@@ -178,10 +178,15 @@ function budgetVerdict(lately: DnsRow, budget: number, hits: string): Verdict {
     };
   }
   const waiting = lately.waiting ?? 0;
-  if (waiting > 0 || (lately.delayed ?? 0) >= 1) {
+  const delayed = lately.delayed ?? 0;
+  if (waiting > 0 || delayed >= 1) {
+    const who =
+      waiting > 0
+        ? `${plural(waiting, 'question')} wait${waiting === 1 ? 's' : ''} for a turn`
+        : `${countText(delayed)} packets a second had to wait for a turn`;
     return {
       level: 'warn',
-      text: `The DNS budget of ${limit} is spent: ${plural(waiting, 'question')} wait${waiting === 1 ? 's' : ''} for a turn.`,
+      text: `The DNS budget of ${limit} is spent: ${who}.`,
       next: 'Answers come late but do come. See Busiest domains; raise resolver.budget if the network allows.',
     };
   }

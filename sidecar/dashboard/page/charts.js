@@ -3,6 +3,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 import { Chart } from './chart.js';
 import { count, percent } from './format.js';
+import { smooth } from './smooth.js';
 
 /** Those that cost no packet upstream, the cheapest first. */
 export const FROM_MEMORY = ['hot', 'cache', 'coalesced', 'local', 'stale'];
@@ -139,7 +140,10 @@ const SPANS = [
 export function Charts({ history, tick, hasDns, hasMail }) {
   const [span, setSpan] = useState('fine');
   if (history === null) return html`<p class="nothing">Fetching the past…</p>`;
-  const { dns, mail } = history[span];
+  const { dns, mail } =
+    span === 'fine'
+      ? { dns: smooth(history.fine.dns), mail: smooth(history.fine.mail) }
+      : history.coarse;
   const latelyDns = tick.dns?.lately ?? null;
   const latelyMail = tick.mail?.lately ?? null;
   return html`<section aria-labelledby="past-title">

@@ -9,6 +9,9 @@ export function count(value) {
   return value !== 0 && Math.abs(value) < 10 ? tenths.format(value) : whole.format(value);
 }
 
+/** @returns "1 recipient", "2 recipients" */
+export const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? '' : 's'}`;
+
 /** @param share 0 to 1. @returns "97.3 %"; never 100 % of what is not all */
 export function percent(share) {
   if (share === null || share === undefined || Number.isNaN(share)) return '–';

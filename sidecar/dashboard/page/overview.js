@@ -2,7 +2,7 @@
 import { html } from 'htm/preact';
 import { Actions } from './actions.js';
 import { Charts, hitShare } from './charts.js';
-import { age, bytes, count, percent } from './format.js';
+import { age, bytes, count, percent, plural } from './format.js';
 import { Sites } from './queue.js';
 import { Domains, Limits, Upstreams, Waiting } from './tables.js';
 import { Verdicts } from './verdicts.js';
@@ -33,7 +33,7 @@ function Figures({ tick, state }) {
         'In delivery',
         count(leased),
         'recipients',
-        `over ${count(connections)} connections`,
+        `over ${plural(connections, 'connection')}`,
       ],
     );
   }

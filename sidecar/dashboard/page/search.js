@@ -20,7 +20,7 @@ export function FindPage({ sought, state }) {
     };
   }, [sought]);
   return html`<section class="card" aria-labelledby="found-title">
-      <p><a href="#/">Overview</a></p>
+      <p class="back"><a href="#/">← Overview</a></p>
       <h1 id="found-title" tabindex="-1">${visible(sought)}</h1>
       ${found === null && html`<p class="nothing" role="status">${trouble ?? 'Looking…'}</p>`}
       ${found !== null && html`<${Summary} found=${found} state=${state} />`}
@@ -67,7 +67,7 @@ function Hosts({ ranks }) {
   );
   if (rows.length === 0) return null;
   return html`<${Table} caption="MX hosts" hideCaption rows=${rows} nothing=""
-    columns=${[{ label: 'Rank', number: true }, { label: 'Host' }, { label: 'Addresses' }]} />`;
+    columns=${[{ label: 'Rank' }, { label: 'Host', kind: 'name' }, { label: 'Addresses', kind: 'wide' }]} />`;
 }
 
 function Mail({ found, state }) {

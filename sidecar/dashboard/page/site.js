@@ -2,7 +2,7 @@
 import { html } from 'htm/preact';
 import { useEffect, useState } from 'preact/hooks';
 import { Act } from './actions.js';
-import { age, count, findPath, siteName, timeOfDay, visible } from './format.js';
+import { age, count, findPath, plural, siteName, timeOfDay, visible } from './format.js';
 import { fetchJson } from './live.js';
 import { Table, Waiting } from './tables.js';
 
@@ -49,7 +49,7 @@ export function SitePage({ name, state }) {
   const { body, trouble } = useAnswer(`/v1/dashboard/site?name=${encodeURIComponent(name)}`);
   const heading = html`<h1 tabindex="-1">${visible(siteName(name))}</h1>`;
   if (body === null) {
-    return html`<section class="card"><p><a href="#/">Overview</a></p>${heading}<p class="nothing">${trouble ?? 'Asking…'}</p></section>`;
+    return html`<section class="card"><p class="back"><a href="#/">← Overview</a></p>${heading}<p class="nothing">${trouble ?? 'Asking…'}</p></section>`;
   }
   const { site, recipients } = body;
   const suspended = state.mail?.suspensions.find(
@@ -59,7 +59,7 @@ export function SitePage({ name, state }) {
     ? html`<${Act} label="Resume" order=${{ action: 'resume', scope: 'site', name: suspended.name }} text="Mail for ${site.alias} goes out again." />`
     : html`<${Act} label="Suspend" danger order=${{ action: 'suspend', scope: 'site', name: site.alias }} text="No mail goes to ${site.alias} until it is resumed, also after a restart." />`;
   return html`<section class="card" aria-labelledby="site-title">
-    <p><a href="#/">Overview</a></p>
+    <p class="back"><a href="#/">← Overview</a></p>
     <div class="section-head"><h1 id="site-title" tabindex="-1">${visible(siteName(site.alias))}</h1>${state.actions && act}</div>
     <p>${standing(site, suspended)}</p>
     <div class="pair">
@@ -86,7 +86,7 @@ function standing(site, suspended) {
   if (site.slowed !== null)
     return html`<span class="badge warn">slowed</span> ${visible(site.slowed.text)}`;
   if (site.connections > 0)
-    return html`<span class="badge good">at work</span> over ${count(site.connections)} connections.`;
+    return html`<span class="badge good">at work</span> over ${plural(site.connections, 'connection')}.`;
   return html`<span class="badge">at rest</span> Nothing is due for it now.`;
 }
 
@@ -113,7 +113,7 @@ const limitRows = ({ limits, connections, allowance }) => [
     'Its hosts stand',
     allowance === null
       ? 'not known while it rests'
-      : `${count(Math.floor(allowance))} connections, as far as seen`,
+      : `${plural(Math.floor(allowance), 'connection')}, as far as seen`,
   ],
   ['Messages a second', limitText(limits.messagesPerSecond)],
   ['Messages on one connection', count(limits.messagesPerConnection)],

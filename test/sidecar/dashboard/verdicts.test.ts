@@ -143,6 +143,12 @@ describe('is DNS within budget', () => {
       'The DNS budget of 100 packets/s is spent: 1 question waits for a turn.',
     ],
     [
+      'spent a moment ago',
+      { dnsRow: { spent: 90, waiting: 0, delayed: 4 } },
+      'warn',
+      'The DNS budget of 100 packets/s is spent: 4 packets a second had to wait for a turn.',
+    ],
+    [
       'over',
       { dnsRow: { spent: 100, waiting: 40, refused: 12 } },
       'bad',
