@@ -66,8 +66,6 @@ const PRESSURE_MS = 1_000;
 export interface PreparedMta {
   /** @throws the system's error when an address cannot be bound */
   start(sockets?: HandedSockets): Promise<RunningMta>;
-  /** In place of start(). */
-  abandon(): Promise<void>;
 }
 
 /** @throws the system's error when an address cannot be bound or a TLS file cannot be read */
@@ -94,10 +92,6 @@ export async function prepareMta(settings: MtaConfig, deps: MtaDeps): Promise<Pr
     start: async (sockets) => {
       const parts = { live, intakeContext, signer, spool: await spool.open() };
       return startPrepared(parts, sockets === undefined ? deps : { ...deps, sockets });
-    },
-    async abandon() {
-      await signer.close();
-      await spool.abandon();
     },
   };
 }

@@ -82,7 +82,6 @@ export interface PreparedSpool {
    * trouble() says why, and the spool opens as soon as it can.
    */
   open(): Promise<Spool>;
-  abandon(): Promise<void>;
 }
 
 /**
@@ -96,7 +95,6 @@ export function prepareSqliteSpool(options: SqliteSpoolOptions): PreparedSpool {
       await spool.probe();
       return spool;
     },
-    abandon: () => spool.close(),
   };
 }
 
