@@ -270,6 +270,14 @@ describe('what reporters get wrong', () => {
     ]);
   });
 
+  test('a boundary counts at the beginning of a line alone, and as a whole', () => {
+    const block = 'Final-Recipient: rfc822; a@b.example\r\nAction: failed\r\n';
+    const odd = 'Diagnostic-Code: smtp; 550 see --b\r\nX-Mark: 1\r\n--bb\r\nStatus: 5.1.1';
+    expect(recipientsOf(block + odd)).toMatchObject([
+      { status: '5.1.1', diagnostic: '550 see --b' },
+    ]);
+  });
+
   test('more than a thousand recipients are cut', () => {
     const block = 'Final-Recipient: rfc822; a@b.example\r\nAction: failed\r\n\r\n';
     expect(recipientsOf(block.repeat(1_500)).length).toBe(1_000);
