@@ -49,7 +49,7 @@ const DEAD_WEIGHT = [
   new RegExp(`^better-sqlite3/prebuilds/(?!linux-${process.arch}/?)[^/]+`),
   /^better-sqlite3\/prebuilds\/[^/]*musl/,
   /^@koromix\/[^/]+\/musl_/,
-  /^koffi\/(?:src|vendor|doc)\b/,
+  /^koffi\/(?:vendor|doc)\b/,
   /\/(?:test|tests|__tests__|example|examples|benchmark|benchmarks|\.github)$/,
   /\.(?:map|md|markdown)$/i,
 ] as const;

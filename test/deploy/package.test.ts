@@ -27,6 +27,14 @@ server:
   local-data: "mx.remote.example. 3600 A 192.0.2.25"
 `;
 
+const LOAD_EVERYTHING = `
+const { default: manifest } = await import('./package.json', { with: { type: 'json' } });
+for (const name of Object.keys(manifest.dependencies)) await import(name);
+const { socketBinder } = await import('./resolver/sockets.ts');
+await socketBinder();
+console.log('all there');
+`;
+
 requirePeer(
   'machine',
   'unbound',
@@ -57,7 +65,8 @@ requirePeer(
       READY_TIMEOUT_MS,
       100,
     );
-  const mx = (): string => machine.must('dig +short @127.0.0.1 -p 5335 remote.example MX').trim();
+  const mx = (): string =>
+    machine.must('dig +short +time=20 @127.0.0.1 -p 5335 remote.example MX').trim();
   const waiting = (): number =>
     Number(JSON.parse(machine.must('postilion queue counts --json')).queued);
 
@@ -101,6 +110,12 @@ requirePeer(
         'zcat /usr/share/man/man1/postilion.1.gz | groff -ww -man -Tutf8 2>&1 >/dev/null',
       ),
     ).toBe('');
+    // Nothing that a dependency loads was taken for dead weight.
+    writeFileSync(join(machine.shared.here, 'load.mjs'), LOAD_EVERYTHING);
+    machine.must(`cp ${machine.shared.inside}/load.mjs /usr/lib/postilion/`);
+    const node = '/usr/lib/postilion/node_modules/.bin/node';
+    expect(machine.must(`${node} /usr/lib/postilion/load.mjs 2>&1`)).toBe('all there\n');
+    machine.must('rm /usr/lib/postilion/load.mjs');
     const completion = '. /usr/share/bash-completion/completions/postilion; complete -p postilion';
     expect(machine.must(`bash -c '${completion}'`)).toContain('_postilion');
     const units = '/lib/systemd/system/postilion*';
@@ -136,16 +151,27 @@ requirePeer(
     expect(machine.must('systemctl is-active postilion')).toBe('active\n');
   });
 
-  test('an upgrade restarts it, keeps the configuration as edited, and its mail', async () => {
+  test('an upgrade takes over in place: no query fails, configuration and mail stay', async () => {
     const before = machine.must('systemctl show postilion -p MainPID --value');
+    // A new version, by its number.
     machine.must(
-      `cd /tmp && dpkg-deb -R ${inside(packageFile)} next && sed -i 's/^Version: .*/&+next/' next/DEBIAN/control && dpkg-deb -Znone -b next next.deb && rm -r next`,
+      `cd /tmp && dpkg-deb -R ${inside(packageFile)} next && sed -i 's/^Version: .*/&+next/' next/DEBIAN/control && sed -i 's/"version": "[^"]*/&+next/' next/usr/lib/postilion/package.json && dpkg-deb -Znone -b next next.deb && rm -r next`,
     );
+    const question = 'dig +short +tries=1 +time=4 @127.0.0.1 -p 5335 remote.example MX';
+    const loop = `while :; do [ "$(${question})" = "10 mx.remote.example." ] && echo asked || echo LOST; sleep 0.1; done`;
+    const client = machine.start('sh', ['-c', loop]);
     // No terminal: a question about the configuration would fail it.
-    machine.must('dpkg -i /tmp/next.deb </dev/null 2>&1');
+    const said = machine.must('dpkg -i /tmp/next.deb </dev/null 2>&1');
+    expect(said).not.toContain('has not taken over');
+    await client.stop();
+    expect(client.output()).toContain('asked');
+    expect(client.output()).not.toContain('LOST');
+    const { upgrade } = JSON.parse(machine.must('curl -fsS http://127.0.0.1:8025/v1/upgrade'));
+    expect(upgrade).toMatchObject({ state: 'done', to: expect.stringContaining('+next') });
+    // The supervisor has stayed, with its sockets.
+    expect(machine.must('systemctl show postilion -p MainPID --value')).toBe(before);
     expect(machine.must('dpkg-query -W postilion')).toContain('+next');
     await whenReady(8053, 8025);
-    expect(machine.must('systemctl show postilion -p MainPID --value')).not.toBe(before);
     expect(machine.must(`stat -c '%U:%G %a' ${CONFIG}`)).toBe('root:postilion 640\n');
     expect(machine.must(`grep upstreams ${CONFIG}`)).toContain(UPSTREAM);
     expect(waiting()).toBe(1);
