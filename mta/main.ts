@@ -111,6 +111,7 @@ async function startPrepared(
   const { config } = live;
   const { hostname } = config;
   const { clock, log, random } = deps;
+  const ledger = await openLedger();
   const dns = new DnsClient({ server: config.dns, clock, random });
   const sts = config.delivery.mta_sts
     ? await openSts(config, {
@@ -120,7 +121,6 @@ async function startPrepared(
         onFault: (domain, fault) => tlsReporting?.onStsFault(domain, fault),
       })
     : null;
-  const ledger = await openLedger();
   const tlsReporting: TlsReporting | null = !config.tlsrpt.enabled
     ? null
     : createTlsReporting(config, deps, {
