@@ -1,57 +1,40 @@
 /** Puts the mta together and brings it up: spool, router, delivery, then the doors. */
-import { readFileSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
-import { networkInterfaces, hostname as systemHostname } from 'node:os';
+import { hostname as systemHostname } from 'node:os';
 import { join } from 'node:path';
-import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
+import type { SecureContext } from 'node:tls';
 import type { HandedSockets } from '../runtime/handed-sockets.ts';
 import type { Endpoint } from '../runtime/settings.ts';
+import {
+  extraAuthorities,
+  intakeTls,
+  interfaceAddresses,
+  makeDelivery,
+  makeRouter,
+  openSts,
+} from './assembly.ts';
 import type { MtaConfig } from './config.ts';
 import { Suspensions } from './delivery/suspensions.ts';
-import { Delivery } from './delivery.ts';
-import { formatRecipientId } from './envelope.ts';
-import { SpoolUnavailable } from './errors.ts';
-import { createFeedback, type Feedback, ledgerSchema } from './feedback.ts';
-import { parseMailbox } from './intake/address.ts';
+import { createFeedback, ledgerSchema } from './feedback.ts';
+import { Inspector } from './inspector.ts';
 import { injectionApi } from './intake/http.ts';
 import { Intake } from './intake/intake.ts';
 import { SmtpDoor } from './intake/smtp.ts';
-import { mtaMetrics, newDeliveryCounters } from './metrics.ts';
-import { formatNextHop, mailDomainOf } from './next-hop.ts';
+import { mtaMetrics } from './metrics.ts';
 import { Operator } from './operator.ts';
 import { DnsClient } from './plan/dns.ts';
-import type { Family } from './plan/hosts.ts';
-import { ownEndpoints } from './plan/own.ts';
 import { Reroutes } from './plan/reroutes.ts';
-import { Router } from './plan/router.ts';
 import { communityProviders, Shaping } from './plan/shaping.ts';
 import { SocketmapDoor } from './plan/socketmap.ts';
-import { StsPolicies } from './plan/sts.ts';
-import { createStsClient, type StsFault } from './plan/sts-fetch.ts';
-import { StsFile } from './plan/sts-store.ts';
 import { survey } from './plan/survey.ts';
 import { TransportMap } from './plan/transport-map.ts';
 import { LiveConfig } from './reload.ts';
-import { remedyOf } from './remedies.ts';
-import { DsnWriter } from './report/dsn.ts';
 import { Events } from './report/events.ts';
 import { Ledger } from './report/ledger.ts';
 import { EventOutlets } from './report/outlets.ts';
-import {
-  type ExplainedLimit,
-  type MtaDeps,
-  type MtaStatus,
-  type QueueRequest,
-  type RunningMta,
-  STATUS_SITES_MAX,
-  type StopBounds,
-  type WaitingRecipient,
-} from './running.ts';
+import type { MtaDeps, RunningMta, StopBounds } from './running.ts';
 import { Signer } from './sign/signer.ts';
-import { type ConnectionCounters, newCounters, openConnection } from './smtp/connection.ts';
-import { HostMemory } from './smtp/manners.ts';
-import { createClientContext, TicketCache } from './smtp/tickets.ts';
-import type { QueuedRecipient, Spool } from './spool/spool.ts';
+import { newCounters } from './smtp/connection.ts';
+import type { Spool } from './spool/spool.ts';
 import { prepareSqliteSpool } from './spool/sqlite-engine.ts';
 import { createTlsReporting, type TlsReporting } from './tls-reports.ts';
 
@@ -205,12 +188,27 @@ async function startPrepared(
   }
 
   async function open(): Promise<RunningMta> {
-    const startedAtMs = clock.wallMs();
+    const inspector = new Inspector({
+      hostname,
+      folder: config.spool,
+      clock,
+      spool,
+      delivery,
+      router,
+      shaping,
+      reroutes,
+      operator,
+      intake,
+      dns,
+      signer,
+      outlets,
+      ledger,
+    });
     const endpoints = await door.listen(config.smtp, deps.sockets);
     const socketmap = await openSocketmap();
     delivery.start();
     tlsReporting?.start();
-    measurePressure();
+    measurePressure(inspector);
     let stopped: Promise<void> | null = null;
     return {
       endpoints,
@@ -226,17 +224,17 @@ async function startPrepared(
         signing: signer.counters,
         tlsReports: tlsReporting?.counters ?? NO_REPORTS,
         feedback: () => feedback.counters(),
-        counts: () => counts(spool),
+        counts: () => inspector.counts(),
         connectionsOpen: () => delivery.connections,
         sites: () => delivery.sites(),
         heldDomains: () => delivery.heldCount,
-        oldestSeconds: () => oldestSeconds(spool, clock.wallMs()),
-        spoolFreeBytes: () => freeBytes(config.spool),
+        oldestSeconds: () => inspector.oldestSeconds(),
+        spoolFreeBytes: () => inspector.freeBytes(),
         eventsBehindBytes: () => outlets.behindOctets,
       }),
       injection: (fastify) => injectionApi(fastify, intake),
       ready: () => spool.trouble()?.text ?? (intake.draining ? 'draining: no mail is taken' : null),
-      status: () => status(startedAtMs),
+      status: () => inspector.status(),
       changes: () => delivery.changes(),
       census: () => delivery.census(),
       site: (name) => delivery.site(name),
@@ -244,15 +242,16 @@ async function startPrepared(
         const recipients = await spool.inspect(message);
         return recipients
           .filter((recipient) => index === null || recipient.index === index)
-          .map(explained);
+          .map((recipient) => inspector.explain(recipient));
       },
-      queue: async (request) => (await listed(request)).map(explained),
+      queue: (request) => inspector.list(request),
       route: (domain) => survey(router, shaping, domain, () => clock.monotonicMs()),
       suspend: () => delivery.suspend(),
       resume: () => delivery.resume(),
       async show(message) {
         const header = await operator.header(message);
-        return { recipients: (await spool.inspect(message)).map(explained), header };
+        const recipients = await spool.inspect(message);
+        return { recipients: recipients.map((recipient) => inspector.explain(recipient)), header };
       },
       operate: (verb, selection, how) => operator.act(verb, selection, how),
       dnsRecovered: (name) =>
@@ -309,79 +308,15 @@ async function startPrepared(
   }
 
   /** Tells intake how much waits, for as long as we run. */
-  function measurePressure(): void {
+  function measurePressure(inspector: Inspector): void {
     clock.after(PRESSURE_MS, () => {
       if (intake.draining) return;
-      void counts(spool).then(({ queued, leased }) => intake.pressure.noteQueued(queued + leased));
+      void inspector
+        .counts()
+        .then(({ queued, leased }) => intake.pressure.noteQueued(queued + leased));
       intake.pressure.note('webhook_bytes', outlets.behindOctets / config.webhook_bytes);
-      measurePressure();
+      measurePressure(inspector);
     });
-  }
-
-  async function status(startedAtMs: number): Promise<MtaStatus> {
-    const { delivered, received, deferred, bounced, expired } = delivery.counters;
-    return {
-      hostname,
-      startedAtMs,
-      ...(await counts(spool)),
-      outcomes: { received, delivered, deferred, bounced, expired },
-      connections: delivery.connections,
-      suspendedAtMs: delivery.suspendedAtMs,
-      suspensions: delivery.suspensions.slice(0, STATUS_SITES_MAX),
-      reroutes: reroutes.list().slice(0, STATUS_SITES_MAX),
-      draining: intake.draining,
-      dnsQueries: [...dns.counters().queries.values()].reduce((sum, count) => sum + count, 0),
-      sites: delivery.sites().slice(0, STATUS_SITES_MAX),
-      heldDomains: delivery.heldDomains(STATUS_SITES_MAX),
-      troubles: [
-        ...troubles(spool, delivery, signer),
-        ...outlets.troubles(),
-        ...(ledger?.trouble == null ? [] : [ledger.trouble]),
-      ],
-    };
-  }
-
-  /** Of a domain, also what an operator sends elsewhere. */
-  async function listed(request: QueueRequest): Promise<readonly QueuedRecipient[]> {
-    if (request.domain === null) return spool.list(request);
-    const keys = await operator.routedBy(request.domain);
-    const lists = await Promise.all(keys.map((domain) => spool.list({ ...request, domain })));
-    return lists
-      .flat()
-      .sort((one, other) => one.message - other.message || one.index - other.index)
-      .slice(0, request.limit);
-  }
-
-  function limitsOf(domain: string): ExplainedLimit[] {
-    const known = router.peek(domain);
-    return known?.kind === 'route' ? shaping.explain(known.route.site, domain) : [];
-  }
-
-  /** The operator's choice for a recipient, its domain, or its site where that is known. */
-  function nextHopText(domain: string): string | null {
-    const chosen = reroutes.ofDomain(domain);
-    if (chosen !== null) return formatNextHop(chosen);
-    const known = router.peek(domain);
-    if (known?.kind !== 'route' || known.route.origin !== 'operator') return null;
-    const { ranks, port } = known.route.site;
-    return formatNextHop({ host: ranks[0]![0]!, port });
-  }
-
-  function explained(recipient: QueuedRecipient): WaitingRecipient {
-    const wait = delivery.explain(recipient);
-    return {
-      id: formatRecipientId(recipient),
-      reversePath: recipient.reversePath,
-      address: recipient.address,
-      domain: mailDomainOf(recipient.domain),
-      nextHop: nextHopText(recipient.domain),
-      limits: limitsOf(recipient.domain),
-      octets: recipient.contentOctets,
-      receivedAtMs: recipient.receivedAtMs,
-      attempts: recipient.attempts,
-      wait,
-      change: remedyOf(wait, recipient.reason.code),
-    };
   }
 
   async function stop({ transactionsMs, lastOrdersMs }: StopBounds): Promise<void> {
@@ -397,215 +332,4 @@ async function startPrepared(
   }
 }
 
-interface Parts {
-  readonly spool: Spool;
-  readonly router: Router;
-  readonly shaping: Shaping;
-  readonly signer: Signer;
-  readonly sessions: ConnectionCounters;
-  readonly events: Events;
-  readonly suspensions: Suspensions;
-  readonly tlsReporting: TlsReporting | null;
-  readonly feedback: Feedback;
-}
-
-interface RouterNeeds {
-  readonly dns: DnsClient;
-  readonly shaping: Shaping;
-  readonly sts: Sts | null;
-  readonly reroutes: Reroutes;
-  readonly tlsReporting: TlsReporting | null;
-}
-
-function makeRouter(
-  config: MtaConfig,
-  deps: MtaDeps,
-  { dns, shaping, sts, tlsReporting, reroutes }: RouterNeeds,
-): Router {
-  const { hostname, smtp, delivery } = config;
-  return new Router({
-    dns,
-    clock: deps.clock,
-    random: deps.random,
-    port: delivery.port,
-    tls: delivery.tls,
-    tlsOf: (domain, ranks) => shaping.tlsOf(domain, ranks),
-    dane: delivery.dane,
-    ...(sts === null ? {} : { findPolicy: (domain) => sts.policies.find(domain) }),
-    onUnnamed: (domain, host, policy) => tlsReporting?.watch.unnamed(domain, host, policy),
-    onTlsaFault: (domain, host, fault) => tlsReporting?.watch.tlsaFault(domain, host, fault),
-    hostname,
-    own: ownEndpoints(smtp, interfaceAddresses()),
-    families: usableFamilies(),
-    reroutes,
-  });
-}
-
-function makeDelivery(config: MtaConfig, deps: MtaDeps, parts: Parts): Delivery {
-  const { spool, router, shaping, signer, sessions, suspensions, tlsReporting } = parts;
-  const { events, feedback } = parts;
-  const { clock, log, random } = deps;
-  const { hostname, delivery } = config;
-  const dsn = new DsnWriter({
-    hostname,
-    clock,
-    random,
-    domainOf,
-    doubleBounce: config.double_bounce,
-  });
-  const connection = {
-    clock,
-    tlsContext: createClientContext(
-      delivery.tls_ca === '' ? '' : readFileSync(delivery.tls_ca, 'utf8'),
-    ),
-    tickets: new TicketCache(clock),
-    hosts: new HostMemory(clock),
-    counters: sessions,
-    timeoutsMs: {
-      connect: delivery.connect_timeout,
-      greeting: delivery.command_timeout,
-      ehlo: delivery.command_timeout,
-      mail: delivery.command_timeout,
-      rcpt: delivery.command_timeout,
-      endOfData: delivery.final_timeout,
-    },
-  };
-  return new Delivery({
-    config,
-    spool,
-    router,
-    openLink: ({ host, address, port, tlsa }, tls, handlers) =>
-      openConnection(
-        { host, address, port, tls, tlsa, clientName: hostname },
-        connection,
-        handlers,
-      ),
-    shaping,
-    bounce: (leased, failures) => dsn.bounce(leased, failures),
-    delayed: (leased, late) => dsn.delayed(leased, late),
-    relayed: (leased, recipients, host) => dsn.relayed(leased, recipients, host),
-    sign: (submission) => signer.sign(submission),
-    suspensions,
-    local: feedback.local,
-    reversePathFor: feedback.reversePathFor,
-    tlsWatch: tlsReporting?.watch,
-    events: {
-      reception: (id, submission) => events.reception(id, submission),
-      delivery: (leased, recipient, host, reply) => events.delivery(leased, recipient, host, reply),
-      deferral: (leased, recipient, reason, dueMs) =>
-        events.deferral(leased, recipient, reason, dueMs),
-      bounce(leased, failure) {
-        events.bounce(leased, failure);
-        feedback.bounced(failure);
-      },
-    },
-    counters: newDeliveryCounters(),
-    clock,
-    random,
-    log,
-  });
-}
-
-interface Sts {
-  readonly policies: StsPolicies;
-  close(): Promise<void>;
-}
-
-interface StsNeeds extends Pick<MtaDeps, 'clock' | 'log'> {
-  readonly dns: DnsClient;
-  readonly onFault: (domain: string, fault: StsFault) => void;
-}
-
-/** PEM of the built-in authorities and the configured ones; empty when there are none of these. */
-const extraAuthorities = ({ delivery }: MtaConfig): readonly string[] =>
-  delivery.tls_ca === '' ? [] : [...rootCertificates, readFileSync(delivery.tls_ca, 'utf8')];
-
-/** The policies survive a restart beside the spool. */
-async function openSts(config: MtaConfig, { clock, log, dns, onFault }: StsNeeds): Promise<Sts> {
-  const { spool, delivery } = config;
-  const extraCa = extraAuthorities(config);
-  const client = createStsClient({ dns, port: delivery.mta_sts_port, extraCa });
-  const store = new StsFile(join(spool, 'mta-sts.json'), clock, log);
-  const policies = await StsPolicies.open({ dns, clock, log, fetch: client.fetch, store, onFault });
-  return {
-    policies,
-    async close() {
-      await Promise.all([policies.close(), client.close()]);
-    },
-  };
-}
-
-/** Where a notice to this reverse-path goes; null when it is no mailbox. */
-function domainOf(address: string): string | null {
-  const mailbox = parseMailbox(address);
-  return mailbox.fault === null ? mailbox.domain : null;
-}
-
-/** @returns null when intake offers no STARTTLS */
-function intakeTls({ tls_certificate, tls_key }: MtaConfig): SecureContext | null {
-  if (tls_certificate === '' || tls_key === '') return null;
-  return createSecureContext({
-    cert: readFileSync(tls_certificate),
-    key: readFileSync(tls_key),
-    minVersion: 'TLSv1.2',
-  });
-}
-
-const interfaceAddresses = (): string[] =>
-  Object.values(networkInterfaces()).flatMap((faces) =>
-    (faces ?? []).map(({ address }) => address),
-  );
-
-/** Link-local (fe80::/10) and unique local (fc00::/7, RFC 4193): the internet is not reached from there. */
-const LOCAL_IPV6 = /^f(?:e[89ab]|[cd])/;
-
-/** IPv4, and IPv6 where an interface has an address that reaches the internet. */
-function usableFamilies(): readonly Family[] {
-  const global = Object.values(networkInterfaces())
-    .flat()
-    .some((face) => face?.family === 'IPv6' && !face.internal && !LOCAL_IPV6.test(face.address));
-  return global ? [4, 6] : [4];
-}
-
 const NO_REPORTS = { mailed: 0, posted: 0, failed: 0 };
-const UNKNOWN = { messages: 0, queued: 0, leased: 0, quarantined: 0 };
-
-/** Counts, or zeros while the spool cannot be read: `troubles` says so beside them. */
-async function counts(spool: Spool): Promise<typeof UNKNOWN> {
-  try {
-    return await spool.counts();
-  } catch (error) {
-    if (error instanceof SpoolUnavailable) return UNKNOWN;
-    throw error;
-  }
-}
-
-/** @returns 0 with nothing queued, or while the spool cannot be read */
-async function oldestSeconds(spool: Spool, nowMs: number): Promise<number> {
-  try {
-    const [oldest] = await spool.list({ domain: null, after: null, limit: 1 });
-    return oldest === undefined ? 0 : Math.max(0, (nowMs - oldest.receivedAtMs) / 1000);
-  } catch (error) {
-    if (error instanceof SpoolUnavailable) return 0;
-    throw error;
-  }
-}
-
-/** What a user without privilege may still fill. */
-const freeBytes = (folder: string): Promise<number> =>
-  statfs(folder).then(
-    ({ bavail, bsize }) => bavail * bsize,
-    () => Number.NaN,
-  );
-
-/** What an operator must read now. */
-function troubles(spool: Spool, delivery: Delivery, signer: Signer): string[] {
-  const sentences: string[] = [];
-  const spoolTrouble = spool.trouble();
-  if (spoolTrouble !== null) sentences.push(spoolTrouble.text);
-  if (delivery.suspendedAtMs !== null) sentences.push('delivery is suspended; mail waits');
-  if (delivery.resolverUnreachable)
-    sentences.push('the resolver does not answer; mail waits for it');
-  sentences.push(...signer.problems);
-  return sentences;
-}
