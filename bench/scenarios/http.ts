@@ -265,7 +265,7 @@ else {
 }
 if (values.save) {
   const bars = tables.flatMap(({ rows }) =>
-    Object.entries(rows).map(([label, row]) => ({ label, values: [row.cpuMicros] })),
+    Object.entries(rows).map(([label, row]) => ({ label, values: [Math.max(0, row.cpuMicros)] })),
   );
   const title = 'CPU of the server per HTTP request';
   await saveResults('http', whole, { '': barSvg({ title, unit: 'µs', series: ['CPU'], bars }) });
