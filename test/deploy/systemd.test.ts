@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { formatEndpoint } from '../../runtime/settings.ts';
 import { loadConfig } from '../../sidecar/config/load.ts';
+import { blocksOf } from '../support/markdown.ts';
 import { requirePeer } from '../support/peers.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy', import.meta.url));
@@ -43,6 +44,12 @@ requirePeer('systemd-analyze')('systemd-analyze', () => {
     for (const name of UNITS) copyFileSync(join(DEPLOY, 'systemd', name), join(folder, name));
     for (const program of ['usr/bin/postilion', 'bin/kill'])
       copyFileSync('/bin/true', join(root, program));
+    // With the drop-in that the README has for port 53.
+    const readme = blocksOf(join(DEPLOY, 'README.md'));
+    const dropIn = readme.find(({ language }) => language === 'ini')!.text;
+    expect(dropIn).toMatch(/^ListenDatagram=\nListenStream=\nListenDatagram=127\.0\.0\.2:53$/m);
+    mkdirSync(join(folder, 'postilion-resolver.socket.d'));
+    writeFileSync(join(folder, 'postilion-resolver.socket.d/override.conf'), `${dropIn}\n`);
     // Its manual page comes with the package.
     const args = ['verify', `--root=${root}`, '--man=no', ...UNITS];
     const { status, stderr } = spawnSync('systemd-analyze', args, { encoding: 'utf8' });
