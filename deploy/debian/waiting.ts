@@ -1,29 +1,29 @@
 /**
- * How much mail is in the spool of a folder, in recipients, for the package's removal, when nothing runs. Opens it
- * as the mta does, since what was accepted last may stand in its log alone. What is in quarantine counts.
- * Prints the number; fails where it cannot be known.
+ * How many recipients wait in the spool of a folder, for the package's removal, when nothing runs.
+ * Prints the number; fails where it cannot be known, as after a crash: then its log may have mail that
+ * its index has not heard of.
  */
-import { existsSync } from 'node:fs';
-import { openSqliteSpool } from '../../mta/spool/sqlite-engine.ts';
-import { systemClock } from '../../runtime/clock.ts';
-import { silentLog } from '../../runtime/log.ts';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+
+const SCHEMA_WITH_LOG = 4;
 
 const [folder = '/var/lib/postilion/spool'] = process.argv.slice(2);
-process.stdout.write(`${existsSync(folder) ? await waitingIn(folder) : 0}\n`);
-
-async function waitingIn(folder: string): Promise<number> {
-  const spool = await openSqliteSpool({
-    folder,
-    reserveBytes: 0,
-    clock: systemClock(),
-    log: silentLog,
-  });
-  try {
-    const trouble = spool.trouble();
-    if (trouble !== null) throw new Error(trouble.text);
-    const { queued, leased, quarantined } = await spool.counts();
-    return queued + leased + quarantined;
-  } finally {
-    await spool.close();
+const file = join(folder, 'spool.sqlite');
+if (!existsSync(file)) process.stdout.write('0\n');
+else {
+  const database = new Database(file, { readonly: true });
+  const count = database.prepare('SELECT count(*) FROM recipients').pluck().get();
+  if (Number(database.pragma('user_version', { simple: true })) >= SCHEMA_WITH_LOG) {
+    const low = database.prepare('SELECT low_segment FROM state').pluck().get();
+    if (segments().some((id) => id >= Number(low))) throw new Error('the spool was not closed');
   }
+  database.close();
+  process.stdout.write(`${Number(count)}\n`);
+}
+
+function segments(): number[] {
+  const path = join(folder, 'segments');
+  return existsSync(path) ? readdirSync(path).map((name) => Number.parseInt(name, 10)) : [];
 }
