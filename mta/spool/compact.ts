@@ -4,7 +4,8 @@
  *
  * Invariants
  * - A segment is begun with when at most SHARE_MAX of it is wanted, so that an octet that stays is copied
- *   once for three that go.
+ *   once for three that go; and when that has been so for QUIET_MS, since a queue that is being worked off
+ *   frees its segments by itself.
  * - A step looks at STEP_OCTETS of one segment, and copies what is wanted of that.
  * - A content that is damaged stays where it is, and is told of when its turn comes.
  */
@@ -15,9 +16,10 @@ import type { Outcome } from './journal.ts';
 import { placeNotices } from './notices.ts';
 import { findHeader, HEADER_OCTETS, RecordKind, readHeader, recordOctets } from './record.ts';
 import { SEGMENT_HEAD_OCTETS, type SegmentFile, type SegmentId } from './segment-file.ts';
-import type { Place, Segments } from './segments.ts';
+import type { Place, Segments, Sparse } from './segments.ts';
 
 const SHARE_MAX = 0.25;
+const QUIET_MS = 10_000;
 const STEP_OCTETS = 4 * 1_048_576;
 
 /** A content that is to be copied. */
@@ -37,6 +39,8 @@ export class Compactor {
   readonly #segments: Segments;
   readonly #row: Database.Statement<[MessageId], Row>;
   #cursor: Place | null = null;
+  /** The next one, as it has been since then; wall ms. */
+  #next: (Sparse & { readonly sinceMs: number }) | null = null;
 
   constructor(db: Database.Database, segments: Segments) {
     this.#segments = segments;
@@ -47,8 +51,8 @@ export class Compactor {
   }
 
   /** @param before segments from this one on are let be. @returns what the next part has that is wanted */
-  step(before: SegmentId): Living[] {
-    const start = this.#cursor ?? this.#begin(before);
+  step(before: SegmentId, nowMs: number): Living[] {
+    const start = this.#cursor ?? this.#begin(before, nowMs);
     this.#cursor = null;
     const file = start === null ? null : this.#segments.file(start.segment);
     if (start === null || file === null) return [];
@@ -59,9 +63,16 @@ export class Compactor {
     return living;
   }
 
-  #begin(before: SegmentId): Place | null {
-    const segment = this.#segments.sparsest(before, SHARE_MAX);
-    return segment === null ? null : { segment, at: SEGMENT_HEAD_OCTETS };
+  #begin(before: SegmentId, nowMs: number): Place | null {
+    const sparse = this.#segments.sparsest(before, SHARE_MAX);
+    const known = this.#next;
+    if (known === null || sparse?.id !== known.id || sparse.octets !== known.octets) {
+      this.#next = sparse === null ? null : { ...sparse, sinceMs: nowMs };
+      return null;
+    }
+    if (nowMs - known.sinceMs < QUIET_MS) return null;
+    this.#next = null;
+    return { segment: known.id, at: SEGMENT_HEAD_OCTETS };
   }
 
   /** Looks at one record. @returns where the next one begins */

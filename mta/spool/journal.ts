@@ -13,6 +13,7 @@ import type { MessageId } from '../envelope.ts';
 import type { Placed } from './append.ts';
 import type { Meta } from './draft.ts';
 import { HEADER_OCTETS } from './record.ts';
+import type { SegmentId } from './segment-file.ts';
 import { isBefore, type Place, type Segments } from './segments.ts';
 import type { Settlement } from './spool.ts';
 import { StoreFault } from './trouble.ts';
@@ -185,6 +186,14 @@ export class Journal {
       if (rest === 0) return;
       this.keep(handed);
       rest -= 1;
+    }
+  }
+
+  /** Those of segments before this one get rows, so that the log before it may go. */
+  keepBefore(segment: SegmentId): void {
+    for (const handed of this.#handed.values()) {
+      if (handed.record.segment >= segment) return;
+      this.keep(handed);
     }
   }
 

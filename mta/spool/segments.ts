@@ -44,6 +44,12 @@ interface Wanted {
   octets: number;
 }
 
+/** A segment of which little is wanted, and how much. */
+export interface Sparse {
+  readonly id: SegmentId;
+  readonly octets: number;
+}
+
 export class Segments {
   readonly #folder: string;
   readonly #upsert: Database.Statement<[SegmentId, number, number]>;
@@ -192,14 +198,18 @@ export class Segments {
   }
 
   /** Of those before `before`, the one of which least is wanted, at most `shareMax` of it; null when there is none. */
-  sparsest(before: SegmentId, shareMax: number): SegmentId | null {
-    let found: SegmentId | null = null;
-    let least = Number.POSITIVE_INFINITY;
+  sparsest(before: SegmentId, shareMax: number): Sparse | null {
+    let found: Sparse | null = null;
     for (const [id, { messages, octets }] of this.#wanted) {
-      if (id >= before || messages === 0 || octets >= least || this.#pins.has(id)) continue;
+      if (
+        id >= before ||
+        messages === 0 ||
+        octets >= (found?.octets ?? Number.POSITIVE_INFINITY) ||
+        this.#pins.has(id)
+      )
+        continue;
       if (octets > this.#sizeOf(id) * shareMax) continue;
-      found = id;
-      least = octets;
+      found = { id, octets };
     }
     return found;
   }

@@ -55,6 +55,8 @@ const VACUUM_PAGES = 512;
 const OPS_MAX = 512;
 /** Messages handed over and not settled; beyond this the oldest get rows. It bounds memory and a replay. */
 const HANDED_MAX = 16_384;
+/** The log is kept for messages handed over in the current segment, and so many before it. */
+const HANDED_SEGMENTS_MAX = 1;
 /** The log may grow by so much until a checkpoint makes the index durable, so that less need be read again. */
 const CHECKPOINT_LOG_OCTETS = 32 * 1_048_576;
 
@@ -224,7 +226,7 @@ export class Store {
   /** Lets the files shrink after a burst, a little with each call. */
   giveBack(): void {
     this.bringUpToDate();
-    const living = this.#compactor.step(this.#durableLow.segment);
+    const living = this.#compactor.step(this.#durableLow.segment, this.#nowMs);
     if (living.length > 0) this.#writer.move(living, this.#nowMs);
     if (this.#segments.hasUnwanted) this.#checkpoint();
     const free = this.#freePages.get()!;
@@ -341,6 +343,7 @@ export class Store {
 
   /** Makes the index durable, so that the log before it can go. */
   #checkpoint(): void {
+    this.#journal.keepBefore(this.#segments.end.segment - HANDED_SEGMENTS_MAX);
     this.#apply();
     this.#db.pragma('wal_checkpoint(PASSIVE)');
     this.#durableLow = this.#journal.lowPlace(this.#applied);

@@ -210,6 +210,20 @@ describe('damage to what the index has not heard of', () => {
 });
 
 describe('a segment that little is wanted of', () => {
+  test('does not wait for a message that was handed over and is never done', async () => {
+    const stuck = await spool.append(submission(['stuck@x.example']), true);
+    for (let n = 0; n < 10; n += 1) {
+      const content = new Uint8Array(40_000_000);
+      const id = await spool.append(submission(['a@y.example'], { content }), true);
+      await spool.settle([done(id)], []);
+    }
+    await spool.counts();
+    const files = await readdir(join(folder.path, 'segments'));
+    expect(files.length).toBeLessThanOrEqual(4);
+    await spool.settle([done(stuck)], []);
+    expect(await spool.counts()).toEqual({ messages: 0, queued: 0, leased: 0, quarantined: 0 });
+  });
+
   test('goes, and what is wanted of it is copied: messages, notices, and what was copied before', async () => {
     const clock = new ManualClock();
     const other = await scratchFolder('spool');
@@ -232,7 +246,7 @@ describe('a segment that little is wanted of', () => {
         const id = await one.append(submission(['goes@y.example'], { content: large }), true);
         await one.settle([done(id)], []);
       }
-      await pass(20);
+      await pass(40);
       // The one that is appended to, and the one before it for as long as the index may need it.
       if (round > 0) expect(await files()).not.toContain(`000000000${round}.seg`);
     }
