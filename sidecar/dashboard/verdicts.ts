@@ -179,7 +179,10 @@ function budgetVerdict(lately: DnsRow, budget: number, hits: string): Verdict {
   }
   const waiting = lately.waiting ?? 0;
   const delayed = lately.delayed ?? 0;
-  if (waiting > 0 || delayed >= 1) {
+  const spent = lately.spent ?? 0;
+  const isNearlySpent = spent > NEARLY * budget;
+  const waits = waiting > 0 || delayed >= 1;
+  if (waits && isNearlySpent) {
     const who =
       waiting > 0
         ? `${plural(waiting, 'question')} wait${waiting === 1 ? 's' : ''} for a turn`
@@ -190,14 +193,19 @@ function budgetVerdict(lately: DnsRow, budget: number, hits: string): Verdict {
       next: 'Answers come late but do come. See Busiest domains; raise resolver.budget if the network allows.',
     };
   }
-  const spent = lately.spent ?? 0;
   const text = `${countText(spent)} of ${limit} (${shareText(spent / budget)})`;
-  if (spent > NEARLY * budget) {
+  if (isNearlySpent) {
     return {
       level: 'warn',
       text: `The DNS budget is nearly spent: ${text}.`,
       next: 'See who asks under Busiest domains; raise resolver.budget if the network allows.',
     };
   }
-  return { level: 'good', text: `DNS is within budget: ${text}; ${hits}.`, next: NOTHING_TO_DO };
+  // The budget spreads a burst over a moment, which is what it is for.
+  const burst = waits ? ' A burst was spread over a moment.' : '';
+  return {
+    level: 'good',
+    text: `DNS is within budget: ${text}; ${hits}.${burst}`,
+    next: NOTHING_TO_DO,
+  };
 }

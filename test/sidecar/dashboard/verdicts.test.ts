@@ -143,6 +143,12 @@ describe('is DNS within budget', () => {
       'The DNS budget of 100 packets/s is spent: 1 question waits for a turn.',
     ],
     [
+      'a burst',
+      { dnsRow: { spent: 5, waiting: 2, delayed: 4 } },
+      'good',
+      'DNS is within budget: 5 of 100 packets/s (5 %); 97 % of answers cost none. A burst was spread over a moment.',
+    ],
+    [
       'spent a moment ago',
       { dnsRow: { spent: 90, waiting: 0, delayed: 4 } },
       'warn',
