@@ -232,6 +232,12 @@ export const mtaSchema = z
       .describe(
         'Recipients that may wait in the spool; intake slows from four fifths of it on, and beyond it clients get 452 or 503.',
       ),
+    durability: z
+      .enum(['fsync', 'asked', 'memory'])
+      .default('fsync')
+      .describe(
+        'When mail is acknowledged. fsync: once it would survive loss of power, also where a client asks for less, and the answer says so. asked: likewise, save where an HTTP client asks for memory. memory: once it is written, SMTP included, save where a client asks for fsync; such mail survives a crash of the mta, but not one of the machine within the next moment.',
+      ),
     spool_reserve: z
       .int()
       .min(0)

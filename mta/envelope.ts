@@ -39,6 +39,14 @@ export type Priority = (typeof PRIORITIES)[number];
 /** What a tenant or a campaign may be called. */
 export const LABEL = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 
+/**
+ * When a message may be acknowledged. 'fsync': once it would survive loss of power. 'memory': once it is
+ * written, so that it survives the end of this process; what the kernel has not put on the disk a moment
+ * later goes with the machine.
+ */
+export const DURABILITIES = ['fsync', 'memory'] as const;
+export type Durability = (typeof DURABILITIES)[number];
+
 export type Body = '7bit' | '8bitmime';
 
 export interface Envelope {
@@ -71,6 +79,8 @@ export interface Submission {
   readonly notBeforeMs?: number;
   /** What the front door wants to know of it again, such as metadata, ENVID and RET; the spool keeps it unread. */
   readonly extra?: string;
+  /** Default 'fsync'. */
+  readonly durability?: Durability;
   /** Keeps a client's repetition from becoming a second message. */
   readonly once?: Once;
 }

@@ -15,6 +15,7 @@ const LIVE_KEYS = [
   'key_rate',
   'tenants',
   'idempotency_age',
+  'durability',
   'tls_certificate',
   'tls_key',
   'recipients',

@@ -5,7 +5,13 @@
  */
 import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
-import { formatMessageId, formatRecipientId, type MessageId, type Once } from '../envelope.ts';
+import {
+  type Durability,
+  formatMessageId,
+  formatRecipientId,
+  type MessageId,
+  type Once,
+} from '../envelope.ts';
 import { SubmittedBefore } from '../errors.ts';
 import type { Mailbox } from './address.ts';
 import { normalise } from './body.ts';
@@ -35,8 +41,8 @@ export interface Message {
 /** What the own API answers. */
 export interface Accepted {
   readonly id: string;
-  /** The spool has one class: on disk, and synced, before this is said. */
-  readonly durability: 'fsync';
+  /** What the message got, whatever was asked for; see {@link Durability}. */
+  readonly durability: Durability;
   /** There under the same idempotency key; absent when it is new. */
   readonly repeated?: true;
   readonly recipients: readonly AcceptedRecipient[];
@@ -76,7 +82,7 @@ export async function handOver(context: RequestContext, message: Message): Promi
   if (!repeated) screened.tell();
   return {
     id: formatMessageId(id),
-    durability: 'fsync',
+    durability: intake.durabilityOf(message.options.durability),
     ...(repeated ? { repeated } : {}),
     recipients: message.recipients.map((recipient, index) => {
       const verdict = screened.suppressed.get(index);

@@ -8,7 +8,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
 import type { Random } from '../../runtime/random.ts';
 import type { MtaConfig } from '../config.ts';
-import type { MessageId, Submission } from '../envelope.ts';
+import type { Durability, MessageId, Submission } from '../envelope.ts';
 import { IntakeBusy } from '../errors.ts';
 import { type Forward, type Mailbox, toRecipient } from './address.ts';
 import { Allowances } from './allowances.ts';
@@ -37,12 +37,13 @@ export type IntakeSettings = Pick<
   | 'smtp_clients_per_address'
   | 'smtp_trusted'
   | 'tls_timeout'
+  | 'durability'
   | 'intake_bytes'
   | 'queue_recipients'
 >;
 
 export interface IntakeDeps {
-  /** Resolves once the message would survive power loss; rejects with SpoolUnavailable, IntakeBusy or MessageNotSigned. */
+  /** Resolves once the message is as durable as it asks; rejects with SpoolUnavailable, IntakeBusy or MessageNotSigned. */
   readonly accept: (submission: Submission) => Promise<MessageId>;
   /** Default: none; all mail is for others. */
   readonly ownDomains?: OwnDomains | null;
@@ -56,7 +57,7 @@ export interface IntakeDeps {
 /** How a message is to be treated, where the client says so. */
 export type SubmissionOptions = Pick<
   Submission,
-  'priority' | 'tenant' | 'campaign' | 'notBeforeMs' | 'extra' | 'once'
+  'durability' | 'priority' | 'tenant' | 'campaign' | 'notBeforeMs' | 'extra' | 'once'
 >;
 
 /** A message whose content has been read and not yet been looked at. */
@@ -159,10 +160,18 @@ export class Intake {
       receivedAtMs,
       origin: draft.origin,
       ...draft.options,
+      durability: this.durabilityOf(draft.options?.durability),
     };
   }
 
-  /** @returns the id of the message, durable by then; rejects as {@link IntakeDeps.accept} does */
+  /** What a message gets: what was asked for, or more where the settings do not allow less. */
+  durabilityOf(asked: Durability | undefined): Durability {
+    const { durability } = this.settings;
+    if (durability === 'memory') return asked ?? 'memory';
+    return durability === 'asked' ? (asked ?? 'fsync') : 'fsync';
+  }
+
+  /** @returns the id of the message, as durable as it asks by then; rejects as {@link IntakeDeps.accept} does */
   async submit(submission: Submission, door: Draft['door']): Promise<MessageId> {
     const bound = this.pressure.reached();
     if (bound !== null) throw new IntakeBusy(bound, 'too much mail waits');

@@ -71,7 +71,11 @@ export async function injectKumo(context: RequestContext): Promise<object> {
     content: readContent(injection),
     reversePath: sender === '' ? null : readMailbox(sender, 'envelope_sender', null),
     verbatim: injection.template_dialect === 'Static',
-    options: tenantOption(context.caller),
+    // Theirs: the answer need not wait for the spool.
+    options: {
+      ...tenantOption(context.caller),
+      ...(injection.deferred_spool === true ? { durability: 'memory' } : {}),
+    },
   });
   const named = outcome.refused.slice(0, REFUSED_NAMED_MAX);
   return {
@@ -79,7 +83,7 @@ export async function injectKumo(context: RequestContext): Promise<object> {
     fail_count: outcome.refused.length,
     failed_recipients: named.map(({ index }) => emailOf(recipients[index])),
     errors: named.map(({ index, problem }) => `recipients[${index}]: ${problem.message}`),
-    durability: 'fsync',
+    durability: outcome.durability,
     ids: outcome.ids,
   };
 }

@@ -4,6 +4,7 @@
  *
  * Invariant: every recipient of the request is in exactly one outcome, accepted or refused.
  */
+import type { Durability } from '../envelope.ts';
 import type { Mailbox } from './address.ts';
 import { hold } from './body.ts';
 import { charge } from './callers.ts';
@@ -76,6 +77,8 @@ export interface RefusedRecipient {
 }
 
 export interface LettersOutcome {
+  /** Of each message. */
+  readonly durability: Durability;
   /** Ids of the messages, in order. */
   readonly ids: readonly string[];
   readonly accepted: number;
@@ -113,6 +116,7 @@ export async function sendLetters(
   if (ids.length === 0 && refused.length > 0) throw refused[0]!.problem;
   ids.sort();
   return {
+    durability: intake.durabilityOf(letters.options.durability),
     ids,
     accepted: letters.addressees.length - refused.length,
     refused: [...letters.refused, ...refused],

@@ -1,7 +1,7 @@
 /** Owns the fields of the own API that say how a message is to be treated, in JSON and in a query alike. */
 
 import { z } from 'zod';
-import { LABEL, PRIORITIES } from '../envelope.ts';
+import { DURABILITIES, LABEL, PRIORITIES } from '../envelope.ts';
 import type { Caller } from './callers.ts';
 import type { Intake, SubmissionOptions } from './intake.ts';
 import { InjectionRefused } from './problems.ts';
@@ -16,7 +16,7 @@ export const optionFields = {
   campaign: label.optional(),
   /** RFC 3339 instant before which it is not tried. */
   send_at: z.string().optional(),
-  durability: z.enum(['fsync']).optional(),
+  durability: z.enum(DURABILITIES).optional(),
 } as const;
 
 export type OptionFields = {
@@ -25,8 +25,9 @@ export type OptionFields = {
 
 /** @throws InjectionRefused */
 export function optionsOf(fields: OptionFields, caller: Caller, intake: Intake): SubmissionOptions {
-  const { priority, campaign, send_at: sendAt } = fields;
+  const { priority, campaign, durability, send_at: sendAt } = fields;
   return {
+    ...(durability === undefined ? {} : { durability }),
     ...(priority === undefined ? {} : { priority }),
     ...tenantOption(caller, fields.tenant),
     ...(campaign === undefined ? {} : { campaign }),

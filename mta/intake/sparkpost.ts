@@ -96,7 +96,7 @@ export async function transmit(context: RequestContext): Promise<object> {
       total_rejected_recipients: rejected.length,
       total_accepted_recipients: outcome.accepted,
       id: outcome.ids[0],
-      durability: 'fsync',
+      durability: outcome.durability,
       ...(ignored.length === 0 ? {} : { ignored }),
       ...(rejected.length === 0
         ? {}

@@ -46,7 +46,8 @@ export class Arena {
     }
     const isShown = arena === this.#shown;
     this.#shown = arena;
-    return { arena: isShown ? null : arena, octets: end, drafts };
+    const synced = outgoing.some(({ submission }) => submission.durability !== 'memory');
+    return { arena: isShown ? null : arena, octets: end, drafts, synced };
   }
 
   #room(octets: number): SharedArrayBuffer {

@@ -7,7 +7,7 @@ import type { MessageId, Submission } from '../envelope.ts';
 import { HEADER_OCTETS, type RecordKind, recordOctets, writeHeader } from './record.ts';
 
 /** What is kept of a submission beside its content. */
-export type Meta = Omit<Submission, 'content' | 'headroom'>;
+export type Meta = Omit<Submission, 'content' | 'headroom' | 'durability'>;
 
 /** Where one lies, octets from the beginning of the layout. */
 export interface Draft {
@@ -29,7 +29,7 @@ export const octetsMaxOf = (metaText: string, contentOctets: number): number =>
   recordOctets(metaText.length * OCTETS_PER_UNIT_MAX, contentOctets);
 
 export function metaTextOf(submission: Submission): string {
-  const { content: _, headroom: __, ...meta } = submission;
+  const { content: _, headroom: __, durability: ___, ...meta } = submission;
   return JSON.stringify(meta);
 }
 

@@ -95,7 +95,8 @@ export class Keeper {
   #recordsOf(block: AppendBlock | null): Records | null {
     if (block === null) return null;
     if (block.arena !== null) this.#arena = Buffer.from(block.arena);
-    return { records: this.#arena.subarray(0, block.octets), drafts: block.drafts };
+    const { octets, drafts, synced } = block;
+    return { records: this.#arena.subarray(0, octets), drafts, synced };
   }
 
   #write(

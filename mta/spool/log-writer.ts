@@ -3,7 +3,7 @@
  * write and one sync; then the journal hears of it.
  *
  * Invariants
- * - Nothing changes in memory before the write is durable.
+ * - Nothing changes in memory before the write is as durable as it is to be.
  * - A settle() is one record, so that its outcomes and its notices are kept together or not at all.
  */
 import { crc32 } from 'node:zlib';
@@ -41,6 +41,7 @@ export interface Records {
   readonly records: Buffer;
   /** As in a block of the protocol. */
   readonly drafts: Float64Array;
+  readonly synced: boolean;
 }
 
 export interface Written {
@@ -78,7 +79,7 @@ export class LogWriter {
     this.#parts = parts;
   }
 
-  /** Durable when it returns. @throws the system's error; then nothing has changed */
+  /** Durable when it returns, save a block that is not to be. @throws the system's error; then nothing has changed */
   write(
     block: Records | null,
     settles: readonly SettleAsked[],
@@ -97,7 +98,8 @@ export class LogWriter {
     for (const { firstId, outcome } of outcomes) {
       id = Math.max(id, firstId + outcome.notices.length - 1);
     }
-    const { segment, at } = segments.append([arena, octets], nowMs);
+    const synced = settles.length > 0 || block?.synced === true;
+    const { segment, at } = segments.append([arena, octets], { nowMs, synced });
     for (const draft of appends) this.#appended(draft, { segment, at });
     for (const draft of outcomes) this.#concluded(draft, { segment, at: at + batchAt });
     const notices = outcomes.map(({ firstId, outcome }) =>
@@ -113,7 +115,7 @@ export class LogWriter {
     const buffer = Buffer.alloc(octetsMaxOf('', 0));
     const draft = layOut(buffer, 0, '', []);
     seal(buffer, draft, { kind: RecordKind.nothing, id: 0, salt, batchAt: 0 });
-    segments.append([buffer], nowMs);
+    segments.append([buffer], { nowMs, synced: true });
   }
 
   /** Copies contents to the end of the log. Durable when it returns. @throws the system's error */
@@ -130,7 +132,10 @@ export class LogWriter {
       drafts.push(draft);
       end = nextAt(draft);
     }
-    const { segment, at } = segments.append([buffer.subarray(0, end)], nowMs);
+    const { segment, at } = segments.append([buffer.subarray(0, end)], {
+      nowMs,
+      synced: true,
+    });
     for (const [n, { message }] of living.entries()) {
       journal.move(message, { segment, at: at + contentAt(drafts[n]!) });
     }

@@ -74,6 +74,8 @@ export interface AppendBlock {
    * recipients, all of them, its submitter takes up as leased; 0 when it waits for its turn.
    */
   readonly drafts: Float64Array;
+  /** False where none of them asks for more than memory. */
+  readonly synced: boolean;
 }
 
 export const DRAFT_FIELDS = 4;

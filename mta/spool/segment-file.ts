@@ -4,7 +4,8 @@
  *   0  "PsSegm01"   8  u32 id   12  u32 salt   16  records
  *
  * Invariants
- * - What append() returned for has reached the disk (fdatasync), and its name too (fsync of the folder).
+ * - What append() or sync() returned for has reached the disk (fdatasync), and its name too (fsync of the
+ *   folder).
  * - After a failed append nothing behind the last good record is ever taken for one: it is cut off, and
  *   where even that fails the file takes no more.
  */
@@ -43,6 +44,8 @@ export class SegmentFile {
   readonly #fd: number;
   /** Where the next record goes; meaningful to the one who appends. */
   #end: number;
+  /** Something is written and not synced. */
+  #dirty = false;
 
   private constructor(id: SegmentId, salt: number, fd: number, end: number) {
     this.id = id;
@@ -88,19 +91,27 @@ export class SegmentFile {
   }
 
   /**
-   * Durable when it returns. @returns where the first octet went
+   * Durable when it returns, where it is to be `synced`. @returns where the first octet went
    * @throws the system's error; then cut() is to be called
    */
-  append(parts: readonly Uint8Array[]): number {
+  append(parts: readonly Uint8Array[], synced: boolean): number {
     const at = this.#end;
     let end = at;
     for (const part of parts) {
       writeAll(this.#fd, part, part.length, end);
       end += part.length;
     }
-    fdatasyncSync(this.#fd);
+    this.#dirty = true;
+    if (synced) this.sync();
     this.#end = end;
     return at;
+  }
+
+  /** Makes durable what is not yet. @throws the system's error */
+  sync(): void {
+    if (!this.#dirty) return;
+    fdatasyncSync(this.#fd);
+    this.#dirty = false;
   }
 
   /** Cuts off what a failed append left. @throws the system's error */

@@ -91,15 +91,19 @@ export class Segments {
   }
 
   /**
-   * Durable when it returns.
+   * Durable when it returns, with all that was appended before; or after the next sync() where `synced`
+   * is false.
    *
    * @param nowMs wall time, salts a new segment
    * @throws the system's error; then nothing was appended
    */
-  append(parts: readonly Uint8Array[], nowMs: number): Place {
+  append(
+    parts: readonly Uint8Array[],
+    { nowMs, synced }: { readonly nowMs: number; readonly synced: boolean },
+  ): Place {
     const file = this.next(nowMs);
     try {
-      return { segment: file.id, at: file.append(parts) };
+      return { segment: file.id, at: file.append(parts, synced) };
     } catch (error) {
       this.#recover(file, error);
       throw error;
@@ -237,13 +241,15 @@ export class Segments {
     }
   }
 
-  /** Nothing more is appended to the current one. */
+  /** Makes all that was appended durable. @throws the system's error */
+  sync(): void {
+    this.#current?.sync();
+  }
+
+  /** Nothing more is appended to the current one. @throws the system's error, when it cannot be synced */
   seal(): void {
-    const file = this.#current;
-    if (file === null) return;
-    this.#current = null;
-    this.#sealedOctets += file.end;
-    this.#keep(file);
+    this.sync();
+    this.#retire();
   }
 
   /** Ends the current one when nothing of it is wanted, so that it can go. */
@@ -266,6 +272,14 @@ export class Segments {
     const size = this.#reader(id)?.end ?? 0;
     this.#sizes.set(id, size);
     return size;
+  }
+
+  #retire(): void {
+    const file = this.#current;
+    if (file === null) return;
+    this.#current = null;
+    this.#sealedOctets += file.end;
+    this.#keep(file);
   }
 
   #isUnwanted(id: SegmentId): boolean {
@@ -309,7 +323,7 @@ export class Segments {
     } catch {
       // What it has behind its end is ignored as long as this process lives.
     }
-    this.seal();
+    this.#retire();
   }
 
   #reader(id: SegmentId): SegmentFile | null {

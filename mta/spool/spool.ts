@@ -3,7 +3,8 @@
  * knows how mail is kept.
  *
  * Invariants
- * - append() resolves only when the message would survive power loss.
+ * - append() resolves only when the message would survive power loss; or, where it asks for no more than
+ *   'memory', when it would survive the end of this process.
  * - A recipient is queued, leased, or gone. It is leased to one holder at a time, and a lease dies
  *   with the process that held it.
  * - settle() is atomic: outcomes, deletions and the notices they cause are all kept, or none.

@@ -2,7 +2,8 @@
  * The open spool: the log, the index that follows it, and reads.
  *
  * Invariants
- * - What write() returned for is in the log. The index hears of it before the next read.
+ * - What write() returned for is in the log, and synced save for messages that need not be, which catchUp()
+ *   syncs. The index hears of it before the next read, and never of what is not synced.
  * - `state` is written in every transaction that changes what it counts, so counting costs nothing; it
  *   also says how far into the log the index has come.
  * - Memory (leases, totals) changes after the commit, never before.
@@ -145,7 +146,7 @@ export class Store {
     this.#replay();
   }
 
-  /** Durable when it returns. @throws what stopped it; then nothing of it is kept */
+  /** Durable when it returns, save messages that need not be. @throws what stopped it; then nothing of it is kept */
   write(
     appends: Records | null,
     settles: readonly SettleRequest[],
@@ -184,6 +185,7 @@ export class Store {
 
   /** To be called when there is time: keeps the index from falling far behind the log. @throws what stopped it */
   catchUp(): void {
+    this.#segments.sync();
     const excess = this.#journal.handedMessages - HANDED_MAX;
     if (excess > 0) this.#journal.keepOldest(excess + HANDED_MAX / 2);
     if (excess > 0 || this.#journal.ops.length >= OPS_MAX) this.#apply();
@@ -283,6 +285,7 @@ export class Store {
 
   /** In one transaction; one operation that is wrong in itself costs only itself. */
   #apply(end = this.#segments.end): void {
+    this.#segments.sync();
     const { ops } = this.#journal;
     try {
       this.#applySome(ops, end);

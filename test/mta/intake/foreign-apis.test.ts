@@ -92,6 +92,23 @@ describe('KumoMTA', () => {
     expect(envelopes(accepted)).toEqual([['', 'x@example.net', 'y@example.org']]);
   });
 
+  test('deferred_spool asks for memory, and gets it where that is allowed', async () => {
+    const body = {
+      envelope_sender: 'a@example.com',
+      recipients: [{ email: 'x@example.net' }],
+      content: 'Subject: s\r\n\r\nbody\r\n',
+      deferred_spool: true,
+    };
+    for (const [durability, got] of [
+      ['fsync', 'fsync'],
+      ['asked', 'memory'],
+    ] as const) {
+      const { server, accepted } = await start({ durability });
+      expect((await post(server, KUMO, body)).json().durability).toBe(got);
+      expect(accepted[0]!.durability).toBe(got);
+    }
+  });
+
   test('Static leaves tags as they are', async () => {
     const { server, accepted } = await start();
     const body = { envelope_sender: 'a@example.com', recipients: [{ email: 'x@example.net' }] };
@@ -331,5 +348,5 @@ test('the own API takes priority, campaign, tenant and an instant, also in a que
   expect(raw.statusCode).toBe(200);
   expect(accepted).toMatchObject([wanted, wanted]);
   const memory = await post(server, OWN, { ...GOOD, durability: 'memory' });
-  expect(memory.json().error).toMatchObject({ code: 'invalid_field', field: 'durability' });
+  expect(memory.json().durability).toBe('fsync');
 });

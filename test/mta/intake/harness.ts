@@ -35,6 +35,7 @@ export const SETTINGS: IntakeSettings = {
   message_bytes: 1_048_576,
   recipients: 5,
   smtp_clients: 50,
+  durability: 'fsync',
   intake_bytes: 16_777_216,
 };
 

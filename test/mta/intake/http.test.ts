@@ -252,6 +252,30 @@ describe('raw messages', () => {
   });
 });
 
+describe('durability', () => {
+  test.each([
+    { allowed: 'fsync', asked: undefined, got: 'fsync' },
+    { allowed: 'fsync', asked: 'memory', got: 'fsync' },
+    { allowed: 'asked', asked: undefined, got: 'fsync' },
+    { allowed: 'asked', asked: 'memory', got: 'memory' },
+    { allowed: 'asked', asked: 'fsync', got: 'fsync' },
+    { allowed: 'memory', asked: undefined, got: 'memory' },
+    { allowed: 'memory', asked: 'fsync', got: 'fsync' },
+  ] as const)('$allowed, asked for $asked: $got, and the answer says so', async (row) => {
+    const { fastify, accepted } = await start({ durability: row.allowed });
+    const asked = row.asked === undefined ? {} : { durability: row.asked };
+    const answer = await postJson(fastify, { ...GOOD, ...asked });
+    expect(answer.json().durability).toBe(row.got);
+    expect(accepted[0]!.durability).toBe(row.got);
+  });
+
+  test('none that we do not know', async () => {
+    const { fastify } = await start();
+    const answer = await postJson(fastify, { ...GOOD, durability: 'none' });
+    expect(answer.json().error).toMatchObject({ code: 'invalid_field', field: 'durability' });
+  });
+});
+
 describe('who may inject', () => {
   const basic = (pair: string) => ({
     authorization: `Basic ${Buffer.from(pair).toString('base64')}`,

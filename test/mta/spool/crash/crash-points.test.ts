@@ -2,18 +2,15 @@
  * A spool's life cut short at every kind of point: between any two calls that change or sync a file, by
  * kill -9 and by loss of power, and by a real kill within a call. Whatever it had promised by then is kept.
  */
-import { spawnSync } from 'node:child_process';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { seededFraction } from '../../../../bench/load/internet.ts';
 import { requirePeer } from '../../../support/peers.ts';
 import { type Folder, scratchFolder } from '../../../support/scratch.ts';
 import { Promises } from './promises.ts';
 import { Trace } from './trace.ts';
-
-const fileOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+import { buildWatcher, watchLife } from './watch.ts';
 
 /** Spools opened at once: each mostly waits for its thread. */
 const AT_ONCE = 4;
@@ -24,31 +21,13 @@ requirePeer('gcc', 'loopback-network')('a spool that is cut short', () => {
   let trace: Trace;
   beforeAll(async () => {
     scratch = await scratchFolder('crash-points');
-    library = join(scratch.path, 'disk.so');
-    const built = spawnSync('gcc', [
-      '-shared',
-      '-fPIC',
-      '-o',
-      library,
-      fileOf('disk.c'),
-      '-lpthread',
-    ]);
-    expect(String(built.stderr)).toBe('');
+    library = await buildWatcher(scratch.path);
     const file = join(scratch.path, 'trace');
     const root = join(scratch.path, 'whole');
-    expect((await live(root, { DISK_TRACE: file }, 2)).status).toBe(0);
+    expect((await watchLife(library, root, { DISK_TRACE: file }, ['2'])).status).toBe(0);
     trace = new Trace(await readFile(file), root);
   });
   afterAll(() => scratch.remove());
-
-  /** Runs lives of a spool in a new folder below `root`. */
-  async function live(root: string, env: Record<string, string>, lives: number) {
-    await mkdir(root);
-    return spawnSync(process.execPath, [fileOf('life.ts'), join(root, 'spool'), String(lives)], {
-      env: { ...process.env, ...env, DISK_ROOT: root, LD_PRELOAD: library },
-      encoding: 'utf8',
-    });
-  }
 
   /** @returns how many promises had been made by the last of the points */
   async function expectKeptAt(
@@ -100,7 +79,9 @@ requirePeer('gcc', 'loopback-network')('a spool that is cut short', () => {
     for (const how of ['before', 'half', 'after', 'half', 'before', 'half']) {
       const root = join(scratch.path, `killed-${lines.length}`);
       const at = 30 + Math.floor(fraction() * (trace.callsOnDisk / 2));
-      const { signal, stdout } = await live(root, { DISK_KILL: `${at}:${how}` }, 2);
+      const { signal, stdout } = await watchLife(library, root, { DISK_KILL: `${at}:${how}` }, [
+        '2',
+      ]);
       expect(signal).toBe('SIGKILL');
       lines.push(stdout.split('\n').length);
       const promises = new Promises(stdout.split('\n').slice(0, -1));

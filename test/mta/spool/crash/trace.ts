@@ -96,6 +96,18 @@ export class Trace {
     return this.#calls.flatMap(({ op }, at) => (op === 'W' ? [] : [at]));
   }
 
+  /** Lines that match and were put out while something in a segment was written and not synced. */
+  unsyncedPromises(pattern: RegExp): number {
+    let count = 0;
+    let unsynced = false;
+    for (const { op, path, data } of this.#calls) {
+      if (op === 'W' && path.endsWith('.seg')) unsynced = true;
+      else if (op === 'S' && path.endsWith('.seg')) unsynced = false;
+      else if (op === 'A' && unsynced && pattern.test(data.toString())) count += 1;
+    }
+    return count;
+  }
+
   /** Lines that the process had put out before the call. */
   linesBefore(at: number): string[] {
     const output = this.#calls.slice(0, at).filter(({ op }) => op === 'A');
