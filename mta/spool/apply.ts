@@ -14,7 +14,7 @@ import type { Leases } from './leases.ts';
 import { OnceKeys } from './once.ts';
 import { recipientSum } from './row-sum.ts';
 import type { SegmentId } from './segment-file.ts';
-import type { Place, Segments } from './segments.ts';
+import type { Segments } from './segments.ts';
 
 export interface ApplierParts {
   readonly segments: Segments;
@@ -85,7 +85,7 @@ export class Applier {
           this.#deferred(op.deferral);
           break;
         case 'moved':
-          this.#moved(op.message, op.place);
+          this.#moved(op, totals);
           break;
       }
     }
@@ -97,6 +97,8 @@ export class Applier {
     const { leases, journal } = this.#parts;
     for (const op of ops) {
       if (op.kind === 'rows') this.#appeared(op);
+      else if (op.kind === 'moved' && op.lost !== null)
+        this.#appeared({ kind: 'rows', message: op.lost, indices: null });
       else if (op.kind === 'done') leases.end(op.message, op.index);
       else if (op.kind === 'deferred') {
         this.#waits(op.deferral);
@@ -130,9 +132,13 @@ export class Applier {
     leases.appeared({ domain, lane: held.lane }, { dueMs, message, index });
   }
 
-  #moved(message: MessageId, { segment, at }: Place): void {
+  #moved({ message, place, lost }: Op & { kind: 'moved' }, totals: Totals): void {
+    const { segment, at } = place;
     const before = this.#placeOf.get(message);
-    if (before === undefined) return;
+    if (before === undefined) {
+      if (lost !== null) this.#append(lost, null, totals);
+      return;
+    }
     const { segments } = this.#parts;
     const octets = before.content_octets;
     if (before.segment !== null) segments.want(before.segment, -1, -octets);

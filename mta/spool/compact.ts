@@ -11,8 +11,10 @@
  */
 import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
-import type { MessageId } from '../envelope.ts';
+import { type Body, type MessageId, PRIORITIES } from '../envelope.ts';
+import type { Meta } from './draft.ts';
 import type { Outcome } from './journal.ts';
+import { type Lane, rankOf } from './lanes.ts';
 import { placeNotices } from './notices.ts';
 import { findHeader, HEADER_OCTETS, RecordKind, readHeader, recordOctets } from './record.ts';
 import { SEGMENT_HEAD_OCTETS, type SegmentFile, type SegmentId } from './segment-file.ts';
@@ -25,18 +27,38 @@ const STEP_OCTETS = 4 * 1_048_576;
 /** A content that is to be copied. */
 export interface Living {
   readonly message: MessageId;
+  /** As the index has it now: with those recipients that are left. So a log alone can make the index anew. */
+  readonly meta: Meta;
   readonly content: Buffer;
 }
 
 interface Row {
+  readonly reversePath: string;
+  readonly body: Body;
+  readonly smtpUtf8: number;
+  readonly receivedAtMs: number;
+  readonly origin: string;
+  readonly tenant: string;
+  readonly campaign: string;
+  readonly extra: string | null;
   readonly segment: SegmentId | null;
   readonly at: number | null;
   readonly octets: number;
   readonly crc: number;
 }
 
+interface LeftRow {
+  readonly index: number;
+  readonly domain: string;
+  readonly address: string;
+  readonly dueMs: number;
+  readonly lane: Lane;
+  readonly extra: string | null;
+}
+
 export class Compactor {
   readonly #segments: Segments;
+  readonly #left: Database.Statement<[MessageId], LeftRow>;
   readonly #row: Database.Statement<[MessageId], Row>;
   #cursor: Place | null = null;
   /** The next one, as it has been since then; wall ms. */
@@ -45,8 +67,14 @@ export class Compactor {
   constructor(db: Database.Database, segments: Segments) {
     this.#segments = segments;
     this.#row = db.prepare(
-      `SELECT segment, at, content_octets AS octets, content_crc32 AS crc
+      `SELECT segment, at, content_octets AS octets, content_crc32 AS crc,
+         reverse_path AS reversePath, body, smtp_utf8 AS smtpUtf8, received_ms AS receivedAtMs, origin,
+         tenant, campaign, extra
        FROM messages WHERE id = ?`,
+    );
+    this.#left = db.prepare(
+      `SELECT n AS "index", domain, address, due_ms AS dueMs, lane, extra
+       FROM recipients WHERE message = ? ORDER BY n`,
     );
   }
 
@@ -105,7 +133,7 @@ export class Compactor {
     if (row === undefined || row.segment !== file.id || row.at !== at) return;
     const content = this.#read(file, at, row.octets);
     if (content.length === row.octets && crc32(content) === row.crc) {
-      living.push({ message, content });
+      living.push({ message, content, meta: metaOf(row, this.#left.all(message)) });
     }
   }
 
@@ -113,4 +141,25 @@ export class Compactor {
     const buffer = Buffer.allocUnsafe(octets);
     return buffer.subarray(0, file.read(buffer, 0, octets, at));
   }
+}
+
+function metaOf(row: Row, left: readonly LeftRow[]): Meta {
+  const { reversePath, body, smtpUtf8, receivedAtMs, origin, tenant, campaign, extra } = row;
+  return {
+    envelope: {
+      reversePath,
+      recipients: left.map(({ index, domain, address, extra: own }) =>
+        own === null ? { index, domain, address } : { index, domain, address, extra: own },
+      ),
+      body,
+      smtpUtf8: smtpUtf8 === 1,
+    },
+    receivedAtMs,
+    origin,
+    tenant,
+    campaign,
+    priority: PRIORITIES[rankOf(left[0]?.lane ?? 1)]!,
+    notBeforeMs: Math.min(...left.map(({ dueMs }) => dueMs)),
+    ...(extra === null ? {} : { extra }),
+  };
 }

@@ -76,7 +76,13 @@ export type Op =
     }
   | { readonly kind: 'done'; readonly message: MessageId; readonly index: number }
   | { readonly kind: 'deferred'; readonly deferral: Deferral }
-  | { readonly kind: 'moved'; readonly message: MessageId; readonly place: Place };
+  /** `lost`: what rows to make where there are none, since what came before it in the log has gone. */
+  | {
+      readonly kind: 'moved';
+      readonly message: MessageId;
+      readonly place: Place;
+      readonly lost: Placed | null;
+    };
 
 export class Journal {
   readonly #segments: Segments;
@@ -125,9 +131,9 @@ export class Journal {
     this.ops.push({ kind: 'rows', message, indices: null });
   }
 
-  move(message: MessageId, place: Place): void {
+  move(message: MessageId, place: Place, lost: Placed | null): void {
     this.#segments.pin(place.segment);
-    this.ops.push({ kind: 'moved', message, place });
+    this.ops.push({ kind: 'moved', message, place, lost });
   }
 
   /** An outcome is in the log. */

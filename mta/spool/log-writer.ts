@@ -122,12 +122,16 @@ export class LogWriter {
   move(living: readonly Living[], nowMs: number): void {
     const { segments, journal } = this.#parts;
     const { salt } = segments.next(nowMs);
-    const octetsMax = living.reduce((sum, { content }) => sum + octetsMaxOf('', content.length), 0);
+    const texts = living.map(({ meta }) => JSON.stringify(meta));
+    let octetsMax = 0;
+    for (const [n, { content }] of living.entries()) {
+      octetsMax += octetsMaxOf(texts[n]!, content.length);
+    }
     const buffer = Buffer.allocUnsafeSlow(octetsMax);
     const drafts: Draft[] = [];
     let end = 0;
-    for (const { message, content } of living) {
-      const draft = layOut(buffer, end, '', [content]);
+    for (const [n, { message, content }] of living.entries()) {
+      const draft = layOut(buffer, end, texts[n]!, [content]);
       seal(buffer, draft, { kind: RecordKind.moved, id: message, salt, batchAt: 0 });
       drafts.push(draft);
       end = nextAt(draft);
@@ -137,7 +141,7 @@ export class LogWriter {
       synced: true,
     });
     for (const [n, { message }] of living.entries()) {
-      journal.move(message, { segment, at: at + contentAt(drafts[n]!) });
+      journal.move(message, { segment, at: at + contentAt(drafts[n]!) }, null);
     }
   }
 

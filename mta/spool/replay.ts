@@ -154,8 +154,11 @@ function take({ journal, applied }: Replay, record: Place, header: Read): Messag
       return id + Math.max(0, outcome.notices.length - 1);
     }
     case RecordKind.moved:
-      if (!isApplied) journal.move(id, place);
-      return 0;
+      if (!isApplied) {
+        const submission = JSON.parse(meta) as Meta;
+        journal.move(id, place, { id, submission, place, contentOctets, contentCrc });
+      }
+      return id;
     default:
       return 0;
   }
