@@ -1,20 +1,17 @@
 /**
  * `postilion why ID` against a running mta: for each thing that mail may wait for, what it is, since when,
- * until when, and what would change it.
+ * until when, and what would change it. (A spool in trouble: test/mta/delivery/explain.test.ts.)
  */
-import { writeFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AuthorityRecord, startAuthority } from '../../bench/load/authority.ts';
 import { type Postilion, startPostilion } from '../../bench/load/postilion.ts';
 import { greylist, type SinkOptions, startSink } from '../../bench/load/sink.ts';
 import type { WaitingRecipient } from '../../mta/running.ts';
 import { Cleanup } from '../support/cleanup.ts';
 import { runCommand } from '../support/cli.ts';
-import { requirePeer } from '../support/peers.ts';
 import { waitFor } from '../support/process.ts';
-import { freePort, loopbackAddress, scratchFolder } from '../support/scratch.ts';
+import { freePort, loopbackAddress } from '../support/scratch.ts';
 
 const HOUR = 3_600;
 /** A busy machine takes longer than waitFor()'s own bound. */
@@ -311,62 +308,4 @@ describe('postilion why', () => {
     },
     90_000,
   );
-});
-
-requirePeer('tmpfs', 'root')('postilion why, with a spool in trouble', () => {
-  test('says that an outcome waits to be recorded, and for what', async () => {
-    const own = new Cleanup();
-    onTestFinished(() => own.run());
-    const endpoint = { address: loopbackAddress(), port: await freePort() };
-    let taken = 0;
-    const sink = await startSink({
-      listen: [endpoint],
-      delayMs: 500,
-      onMessage() {
-        taken += 1;
-        return null;
-      },
-    });
-    own.add(() => sink.close());
-    const zones = zonesOf(new Map([['slow.example', endpoint.address]]));
-    const authority = own.stop(await startAuthority({ zones }));
-    const spool = await scratchFolder('spool');
-    own.add(() => spool.remove());
-    const running = own.stop(
-      await startPostilion({
-        program: 'mta',
-        upstream: authority,
-        spool: spool.path,
-        startedBy: [
-          ...'unshare --mount --propagation private sh -c'.split(' '),
-          'mount -t tmpfs -o size=48m none "$0" && exec "$@"',
-          spool.path,
-        ],
-        mta: { delivery: { port: endpoint.port, tls: 'none' }, spool_reserve: 0 },
-      }),
-    );
-    const outer = mta;
-    mta = running;
-    onTestFinished(() => {
-      mta = outer;
-    });
-    const [id] = await send({ ...ROWS[0]!, domain: 'slow.example' });
-    // What unshare became shows the disk that only it has mounted. Whatever is left of it is taken.
-    const disk = `/proc/${running.process().pid}/root${spool.path}`;
-    await writeFile(join(disk, 'filler'), Buffer.alloc(64 * 1024 * 1024)).catch(() => undefined);
-    await waitFor(() => taken === 1, 'the message to be taken', PATIENCE_MS);
-    let found: WaitingRecipient | undefined;
-    await waitFor(
-      async () => {
-        found = await why(id!);
-        return found?.wait.on === 'spool';
-      },
-      () => `a wait for the spool: ${JSON.stringify(found)}`,
-      PATIENCE_MS,
-    );
-    expect(found!.wait.text).toMatch(/^its outcome waits to be recorded: .*space/);
-    expect(found!.wait.untilMs).toBeNull();
-    expect(found!.wait.sinceMs).toBeGreaterThanOrEqual(found!.receivedAtMs);
-    expect(found!.change).toMatch(/^a spool that can record outcomes again/);
-  }, 120_000);
 });
