@@ -113,8 +113,10 @@ export class Attendants implements RefreshOwner {
   /** The answer is about to be served. */
   onAdmitted(flight: Journey, entry: CacheEntry, previous: CacheEntry | undefined): void {
     const nowMs = this.#deps.clock.monotonicMs();
-    const { key, question, startedAtMs } = flight;
-    this.ledger.countExchange(key, question.packetsSent, entry.upstream, nowMs - startedAtMs);
+    const { key, question, startedAtMs, waiters } = flight;
+    const rttMs = nowMs - startedAtMs;
+    const wanted = waiters.length > 0;
+    this.ledger.countExchange(key, question.packetsSent, entry.upstream, rttMs, wanted);
     this.recovery.onAnswered(key);
     this.guard.onAdmitted(key, entry, nowMs);
     this.bundles.onAdmitted(key, entry, previous, nowMs);
@@ -124,7 +126,7 @@ export class Attendants implements RefreshOwner {
   /** There is no answer. @param reason in words; @param remembered whether it says something of the name */
   onFailed(flight: Journey, reason: string, remembered: boolean): void {
     const { key, question, waiters } = flight;
-    this.ledger.countExchange(key, question.packetsSent, null, 0);
+    this.ledger.countExchange(key, question.packetsSent, null, 0, waiters.length > 0);
     if (remembered) this.recovery.onFailed(key, reason, waiters.length > 0);
     if (flight.doubt !== null) {
       this.guard.end('unconfirmed', flight.doubt.question.packetsSent);

@@ -59,9 +59,20 @@ export class Ledger {
     this.#sink(row);
   }
 
-  /** An exchange of a domain that is in the ledger has ended. */
-  countExchange(name: string, packets: number, upstream: string | null, rttMs: number): void {
-    const row = this.#byDomain.get(domainOf(name));
+  /**
+   * An exchange has ended.
+   * @param wanted clients wait for it, whose lookups are counted next; of others only a domain that is in
+   *   the ledger already is told
+   */
+  countExchange(
+    name: string,
+    packets: number,
+    upstream: string | null,
+    rttMs: number,
+    wanted: boolean,
+  ): void {
+    const domain = domainOf(name);
+    const row = wanted ? this.#rowOf(domain) : this.#byDomain.get(domain);
     if (row === undefined) return;
     row.packets += packets;
     if (upstream === null) return;

@@ -21,12 +21,12 @@ test.each([
 
 test('counts lookups, packets, failures, stale answers, and who answered last', () => {
   const ledger = new Ledger();
+  ledger.countExchange(key('a.example.'), 2, '192.0.2.53:53', 12, true);
   ledger.countLookup(key('a.example.'), 'answer');
   ledger.countLookup(key('_smtp._tls.a.example.'), 'failure');
   ledger.countLookup(key('a.example.'), 'stale');
-  ledger.countExchange(key('a.example.'), 2, '192.0.2.53:53', 12);
-  ledger.countExchange(key('a.example.'), 1, null, 0);
-  ledger.countExchange(key('unknown.example.'), 1, null, 0);
+  ledger.countExchange(key('a.example.'), 1, null, 0, false);
+  ledger.countExchange(key('unknown.example.'), 1, null, 0, false);
   expect(ledger.top(10, 'lookups')).toEqual([
     {
       domain: 'a.example.',

@@ -139,6 +139,15 @@ describe('cache', () => {
 });
 
 describe('in flight', () => {
+  test('the first exchange of a domain counts in the ledger, like all others', async () => {
+    await start();
+    await askUdp(resolver.endpoint, question('first.example', TYPE.MX));
+    await askUdp(resolver.endpoint, question('first.example', TYPE.MX));
+    expect(resolver.top(10, 'packets')).toMatchObject([
+      { domain: 'first.example.', lookups: 2, packets: 1 },
+    ]);
+  });
+
   test('1,000 clients that ask one name make one packet upstream', async () => {
     await start();
     upstream.behaviour = silent;
