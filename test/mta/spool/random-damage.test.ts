@@ -153,6 +153,6 @@ describe.each(['closed', 'killed'])('a spool that was %s', (state) => {
         }
       }
     },
-    60_000,
+    180_000,
   );
 });
