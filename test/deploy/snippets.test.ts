@@ -1,6 +1,6 @@
 /**
  * The snippets for mail servers, each at its place on a machine of its own where Postilion runs: what is in
- * Debian is run with them; Haraka where it has been installed (npm run bench -- mtas-through-resolver does);
+ * Debian is run with them; Haraka where it has been installed, which it is with CI=true;
  * KumoMTA's Lua is run by an interpreter that tells what it calls.
  */
 import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { haraka } from '../../bench/peers/haraka.ts';
 import { EXIM_FOLDER, requireExim } from '../support/exim.ts';
 import { bootMachine, type Machine } from '../support/machine.ts';
 import { blocksOf } from '../support/markdown.ts';
@@ -19,6 +20,11 @@ const MODULES = realpathSync(join(ROOT, 'node_modules'));
 /** Where the bench installs it. */
 const HARAKA_HOME = join(tmpdir(), 'postilion-bench-haraka-3.3.4');
 const HARAKA = join(HARAKA_HOME, 'node_modules/Haraka');
+// Where nothing may be skipped it is installed, as the bench does.
+if (process.env.CI === 'true') {
+  const why = await haraka.missing();
+  if (why !== null) throw new Error(`missing peers: Haraka: ${why}`);
+}
 const DEPLOY = join(ROOT, 'deploy');
 const UPSTREAM = '127.0.0.9';
 
