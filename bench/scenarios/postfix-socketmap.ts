@@ -18,7 +18,8 @@ import { freePort, loopbackAddress } from '../../test/support/scratch.ts';
 import { startSmtpSink } from '../../test/support/smtp-sink.ts';
 import { startUnbound } from '../../test/support/unbound.ts';
 import { benchMain } from '../load/command.ts';
-import { inject, type Letter } from '../load/injector.ts';
+import { CUSTOMERS_ZONE, customerLetters } from '../load/customers.ts';
+import { inject } from '../load/injector.ts';
 import { startPostilion } from '../load/postilion.ts';
 
 export interface Options {
@@ -38,9 +39,7 @@ export interface Run {
   readonly seconds: number;
 }
 
-const ZONE = 'customers.example';
 const DNS_PORT = 53;
-const BODY_LINES = 130;
 const PROGRESS_MS = 250;
 /** Eight domains of ten are customers of one of so many providers. */
 const PROVIDERS = 5;
@@ -69,18 +68,6 @@ function zoneRecords(domains: number, network: string): string[] {
   return records;
 }
 
-function* letters({ messages, domains }: Options): Generator<Letter> {
-  const body = Buffer.from(`${'x'.repeat(76)}\r\n`.repeat(BODY_LINES));
-  for (let number = 0; number < messages; number += 1) {
-    yield {
-      id: String(number),
-      reversePath: 'sender@postfix.example.net',
-      recipients: [`u${number}@d${number % domains}.${ZONE}`],
-      content: [Buffer.from(`Subject: ${number}\r\n\r\n`), body],
-    };
-  }
-}
-
 async function letGo(configFolder: string): Promise<void> {
   for (const [program, ...args] of [
     ['postsuper', '-c', configFolder, '-H', 'ALL'],
@@ -97,8 +84,8 @@ async function run(options: Options, asksMta: boolean): Promise<Run> {
     const network = loopbackAddress().split('.').slice(0, 2).join('.');
     const sink = cleanup.stop(await startSmtpSink('0.0.0.0'));
     const records = zoneRecords(options.domains, network);
-    const nsd = cleanup.stop(await startNsd([{ origin: ZONE, records }]));
-    const unbound = cleanup.stop(await startUnbound({ zones: [ZONE], authority: nsd }));
+    const nsd = cleanup.stop(await startNsd([{ origin: CUSTOMERS_ZONE, records }]));
+    const unbound = cleanup.stop(await startUnbound({ zones: [CUSTOMERS_ZONE], authority: nsd }));
     const dns = { address: loopbackAddress(), port: DNS_PORT };
     const socketmap = `127.0.0.1:${await freePort()}`;
     const postilion = cleanup.stop(
@@ -120,7 +107,11 @@ async function run(options: Options, asksMta: boolean): Promise<Run> {
         },
       }),
     );
-    const injection = await inject({ ...postfix, sessions: 10, letters: letters(options) });
+    const injection = await inject({
+      ...postfix,
+      sessions: 10,
+      letters: customerLetters(options.messages, options.domains),
+    });
     if (injection.acknowledged !== options.messages) {
       throw new Error(`Postfix took ${injection.acknowledged} of ${options.messages} messages`);
     }

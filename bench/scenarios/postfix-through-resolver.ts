@@ -14,7 +14,8 @@ import { loopbackAddress } from '../../test/support/scratch.ts';
 import { startSmtpSink } from '../../test/support/smtp-sink.ts';
 import { startUnbound } from '../../test/support/unbound.ts';
 import { benchMain } from '../load/command.ts';
-import { inject, type Letter } from '../load/injector.ts';
+import { CUSTOMERS_ZONE, customerLetters } from '../load/customers.ts';
+import { inject } from '../load/injector.ts';
 import { startPostilion } from '../load/postilion.ts';
 
 export interface PostfixThroughResolver {
@@ -38,9 +39,7 @@ export interface Options {
   readonly onProgress?: (sent: number) => void;
 }
 
-const ZONE = 'customers.example';
 const DNS_PORT = 53;
-const BODY_LINES = 130;
 const PROGRESS_MS = 250;
 
 /** Of ten domains eight share one set of two MX hosts, as customers of one provider do. */
@@ -53,25 +52,13 @@ function zoneRecords(domains: number, sinkAddress: string): string[] {
   return records;
 }
 
-function* letters({ messages, domains }: Options): Generator<Letter> {
-  const body = Buffer.from(`${'x'.repeat(76)}\r\n`.repeat(BODY_LINES));
-  for (let number = 0; number < messages; number += 1) {
-    yield {
-      id: String(number),
-      reversePath: 'sender@postfix.example.net',
-      recipients: [`u${number}@d${number % domains}.${ZONE}`],
-      content: [Buffer.from(`Subject: ${number}\r\n\r\n`), body],
-    };
-  }
-}
-
 export async function runPostfixThroughResolver(options: Options): Promise<PostfixThroughResolver> {
   const cleanup = new Cleanup();
   try {
     const sink = cleanup.stop(await startSmtpSink(loopbackAddress()));
     const records = zoneRecords(options.domains, sink.address);
-    const nsd = cleanup.stop(await startNsd([{ origin: ZONE, records }]));
-    const unbound = cleanup.stop(await startUnbound({ zones: [ZONE], authority: nsd }));
+    const nsd = cleanup.stop(await startNsd([{ origin: CUSTOMERS_ZONE, records }]));
+    const unbound = cleanup.stop(await startUnbound({ zones: [CUSTOMERS_ZONE], authority: nsd }));
     const dns = { address: loopbackAddress(), port: DNS_PORT };
     const resolver = cleanup.stop(
       await startPostilion({ program: 'resolver', upstream: unbound, dns }),
@@ -81,7 +68,11 @@ export async function runPostfixThroughResolver(options: Options): Promise<Postf
     );
     const atUnbound = await unbound.queries();
     const startedAtMs = performance.now();
-    const injection = await inject({ ...postfix, sessions: 10, letters: letters(options) });
+    const injection = await inject({
+      ...postfix,
+      sessions: 10,
+      letters: customerLetters(options.messages, options.domains),
+    });
     if (injection.acknowledged !== options.messages) {
       throw new Error(`Postfix took ${injection.acknowledged} of ${options.messages} messages`);
     }
