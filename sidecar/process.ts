@@ -6,6 +6,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import type { HandedSocket } from '../runtime/handed-sockets.ts';
+import { KEEP_WRAPPERS } from '../runtime/thread.ts';
 import type { LoadRequest } from './config/load.ts';
 import type { RawConfig } from './config/schema.ts';
 import { type Order, type ProgramName, type Report, reportSchema, type Start } from './protocol.ts';
@@ -56,6 +57,7 @@ export class Process {
     this.name = name;
     this.#child = fork(module, [name], {
       ...(execPath !== undefined && { execPath }),
+      execArgv: [...process.execArgv, KEEP_WRAPPERS],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...sockets.map(({ fd }) => fd)],
     });
     const child = this.#child;

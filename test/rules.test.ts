@@ -99,6 +99,11 @@ describe('rules', () => {
     },
   );
 
+  test('threads are started in one place, which keeps V8 from a race', () => {
+    const startsThreads = /import \{[^}]*\bWorker\b[^}]*\} from 'node:worker_threads'/;
+    expect(files.filter((file) => startsThreads.test(codeOf(file)))).toEqual(['runtime/thread.ts']);
+  });
+
   test('wire does no I/O', () => {
     for (const file of files.filter((name) => name.startsWith('resolver/wire/'))) {
       expect(codeOf(file)).not.toMatch(/from 'node:/);

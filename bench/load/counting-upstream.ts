@@ -4,9 +4,8 @@
  * of a busy client beside it.
  */
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import type { Endpoint } from '../../runtime/settings.ts';
+import { startThread } from '../../runtime/thread.ts';
 
 export type Order =
   | { readonly kind: 'mode'; readonly silent: boolean }
@@ -25,11 +24,11 @@ export interface CountingUpstream extends Endpoint {
   stop(): Promise<void>;
 }
 
-const WORKER = fileURLToPath(new URL('counting-upstream-worker.ts', import.meta.url));
+const WORKER = new URL('counting-upstream-worker.ts', import.meta.url);
 
 /** @param ttlSeconds of every answer */
 export async function startCountingUpstream(ttlSeconds = 300, port = 0): Promise<CountingUpstream> {
-  const worker = new Worker(WORKER, { workerData: { ttlSeconds, port } });
+  const worker = startThread(WORKER, { workerData: { ttlSeconds, port } });
   const next = async (): Promise<Report> => {
     const [report] = (await once(worker, 'message')) as [Report];
     return report;

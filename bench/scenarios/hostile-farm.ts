@@ -9,8 +9,7 @@
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { startThread } from '../../runtime/thread.ts';
 import { Cleanup } from '../../test/support/cleanup.ts';
 import { freePort, loopbackAddress } from '../../test/support/scratch.ts';
 import { type AuthorityRecord, startAuthority } from '../load/authority.ts';
@@ -63,7 +62,7 @@ export interface HostileFarm {
 }
 
 const BODY = Buffer.from(`${'x'.repeat(76)}\r\n`.repeat(130));
-const HALF = fileURLToPath(new URL('../load/farm-half-worker.ts', import.meta.url));
+const HALF = new URL('../load/farm-half-worker.ts', import.meta.url);
 const SLOWED_MAX = 0.1;
 
 interface Run extends Healthy {
@@ -112,7 +111,7 @@ const domainOf = (site: number): string => `s${site}.example`;
 const isHealthy = (site: number): boolean => site % 2 === 0;
 
 async function startOtherHalf(cleanup: Cleanup, workerData: FarmHalfSetup): Promise<void> {
-  const worker = new Worker(HALF, { workerData });
+  const worker = startThread(HALF, { workerData });
   cleanup.add(() => worker.terminate());
   await once(worker, 'message');
 }

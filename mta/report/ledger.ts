@@ -10,9 +10,10 @@
  */
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import Database from 'better-sqlite3';
 import type { Log } from '../../runtime/log.ts';
+import { startThread } from '../../runtime/thread.ts';
 
 const WAITING_MAX = 50_000;
 /** Statements of one commit: about 10 ms of work, and the cost of its sync is spread. */
@@ -86,7 +87,7 @@ export class Ledger {
   static async open({ path, schema, nowMs, log }: LedgerOptions): Promise<Ledger> {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const setup: LedgerSetup = { path, schema, nowMs };
-    const worker = new Worker(new URL('./ledger-worker.ts', import.meta.url), {
+    const worker = startThread(new URL('./ledger-worker.ts', import.meta.url), {
       name: 'ledger',
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB_MAX },
       workerData: setup,

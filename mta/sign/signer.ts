@@ -11,9 +11,10 @@
  * - A thread has at most BATCHES_MAX batches, answered in order.
  */
 import { domainToASCII } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
+import { startThread } from '../../runtime/thread.ts';
 import type { Submission } from '../envelope.ts';
 import { IntakeBusy, MessageNotSigned } from '../errors.ts';
 import type { KeyRing, Signing } from './dkim.ts';
@@ -175,7 +176,7 @@ export class Signer {
   }
 
   #start(): void {
-    const worker = new Worker(new URL('./sign-worker.ts', import.meta.url), { name: 'dkim' });
+    const worker = startThread(new URL('./sign-worker.ts', import.meta.url), { name: 'dkim' });
     const thread: Thread = { worker, batches: [] };
     this.#threads.add(thread);
     worker.on('message', (results: Results) => this.#onResults(thread, results));

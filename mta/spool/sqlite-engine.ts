@@ -10,9 +10,10 @@
  *   the trouble is over.
  */
 import { strict as assert } from 'node:assert';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../../runtime/clock.ts';
 import type { Log } from '../../runtime/log.ts';
+import { startThread } from '../../runtime/thread.ts';
 import { LABEL, type MessageId, type Submission } from '../envelope.ts';
 import { SpoolLost, SpoolUnavailable, SubmittedBefore } from '../errors.ts';
 import { Arena, type Outgoing } from './arena.ts';
@@ -139,7 +140,7 @@ class SqliteSpool implements Spool {
     this.#clock = clock;
     this.#log = log;
     const setup: WorkerSetup = { folder, reserveBytes };
-    this.#worker = new Worker(new URL('./sqlite-worker.ts', import.meta.url), {
+    this.#worker = startThread(new URL('./sqlite-worker.ts', import.meta.url), {
       name: 'spool',
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB_MAX },
       workerData: setup,

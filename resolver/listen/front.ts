@@ -5,9 +5,10 @@
  * Invariants: the socket outlives the thread, so what arrives while a dead thread is being replaced
  * waits in the kernel; the core sends without waiting; at most one thread at a time.
  */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { Log } from '../../runtime/log.ts';
 import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
+import { startThread } from '../../runtime/thread.ts';
 import type { ClockHandle } from '../../runtime/thread-clock.ts';
 import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
 import type { AnswerTableMemory } from '../cache/answer-table-layout.ts';
@@ -153,7 +154,7 @@ export class Front implements AlarmOwner {
     const memory = this.#buffer;
     const orders: FrontOrders = { fd, family, wantsLocal: wildcard, allow, clock, table, memory };
     this.memory.order = ORDER.serve;
-    const worker = new Worker(new URL('./front-thread.ts', import.meta.url), {
+    const worker = startThread(new URL('./front-thread.ts', import.meta.url), {
       workerData: orders,
       name: 'front',
       resourceLimits: THREAD_LIMITS,
