@@ -19,6 +19,7 @@ import {
   type Start,
   type UpgradeStatus,
 } from './protocol.ts';
+import { outliveReaders } from './readers.ts';
 import { startFailure } from './start-failure.ts';
 
 const name = PROGRAMS.find((program) => program === process.argv[2]) ?? null;
@@ -27,6 +28,7 @@ if ((name === null && process.argv[2] !== 'plan') || process.send === undefined)
   process.exit(EXIT.usage);
 }
 process.title = `postilion ${name ?? 'plan'}`;
+outliveReaders();
 
 /** setInterval's own ceiling. */
 const HOLD_MS = 2_147_483_647;

@@ -3,6 +3,9 @@ import { CommanderError } from 'commander';
 import { commandTree } from './command-tree.ts';
 import { ConfigInvalid } from './config/problems.ts';
 import { CommandFailed, EXIT } from './exit.ts';
+import { endWithReaders } from './readers.ts';
+
+endWithReaders();
 
 try {
   await commandTree().parseAsync();

@@ -7,6 +7,8 @@ export const EXIT = {
   usage: 2,
   /** The command asks a running program, and none answers. */
   notRunning: 3,
+  /** Who read the output has gone: what a shell says of a program that SIGPIPE ended, 128 + 13. */
+  readerGone: 141,
 } as const;
 
 /** Ends a command with a sentence for people and a code for scripts. */

@@ -9,6 +9,7 @@ import { greet } from '../greeting.ts';
 import { createLog } from '../log.ts';
 import { planOf } from '../plan.ts';
 import type { ProgramName } from '../protocol.ts';
+import { outliveReaders } from '../readers.ts';
 import { ownRelease } from '../release.ts';
 import { hangupReloads, stopSignal } from '../signals.ts';
 import { startFailure } from '../start-failure.ts';
@@ -59,6 +60,7 @@ function loadFor(flags: ConfigFlags, role: ProgramName | 'up', accepted: RunFlag
 
 async function up({ config, raw, file, warnings, request }: Start): Promise<void> {
   process.title = 'postilion up';
+  outliveReaders();
   const [{ Supervisor }, { SocketShelf }, { specsOf, succeed }] = await Promise.all([
     import('../supervisor.ts'),
     import('../shelf.ts'),
@@ -96,6 +98,7 @@ async function runAlone(
   { config, raw, file, warnings, request }: Start,
 ): Promise<void> {
   process.title = `postilion ${name}`;
+  outliveReaders();
   const { prepareProgram } = await import('../programs.ts');
   const log = createLog(name, config.log.level);
   const load = () => loadConfig(request);

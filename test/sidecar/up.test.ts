@@ -1,11 +1,11 @@
 /** `up` as a person starts it: both programs, their crashes, and the ways to stop. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type RunningProcess, startProcess, waitFor } from '../support/process.ts';
+import { childrenOf, type RunningProcess, startProcess, waitFor } from '../support/process.ts';
 import { freePort } from '../support/scratch.ts';
 
 const CLI = fileURLToPath(new URL('../../sidecar/cli.ts', import.meta.url));
@@ -52,14 +52,6 @@ function up(): RunningProcess {
   started.push(running);
   return running;
 }
-
-/** Process ids of the children of `parent`. */
-const childrenOf = (parent: number): readonly number[] =>
-  readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8')
-    .trim()
-    .split(' ')
-    .filter((text) => text !== '')
-    .map(Number);
 
 /** A resolver whose upstream is silent is alive, though not ready. */
 const isAlive = async (address: string): Promise<boolean> =>

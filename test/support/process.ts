@@ -7,6 +7,7 @@
  * - At most OUTPUT_CHARACTERS_MAX of a child's output are kept, the newest.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { delimiter } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -72,6 +73,14 @@ function collectOutput(child: ChildProcess): () => string {
   child.stderr?.setEncoding('utf8').on('data', take);
   return () => text;
 }
+
+/** Process ids of the children of `parent`. */
+export const childrenOf = (parent: number): readonly number[] =>
+  readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .filter((text) => text !== '')
+    .map(Number);
 
 /** Starts a program; it is up to the caller to wait until it is ready. */
 export function startProcess(
