@@ -93,9 +93,11 @@ export class SiteQueue {
     return this.#supply.domainNames(limit);
   }
 
-  /** Nothing due, nothing open: the planner may forget it. */
+  /** Nothing due, nothing open, nothing asked of us that still holds: the planner may forget it. */
   get idle(): boolean {
-    return this.#supply.idle && this.connections === 0 && !this.#standing.waiting;
+    const nowMs = this.#context.clock.monotonicMs();
+    const isHeeding = this.#standing.waiting || this.#tuner.slows(nowMs);
+    return this.#supply.idle && this.connections === 0 && !isHeeding;
   }
 
   /** The message is leased, and waits here for a connection or its rate. */
@@ -331,9 +333,13 @@ export class SiteQueue {
       return;
     }
     if (!lost) {
-      link.settled += 1;
-      this.#standing.answered();
-      this.#concurrency.served(this.#context.clock.monotonicMs(), link.lastTookMs);
+      // A host that closes the channel has said nothing of mail: where it took none before that, the
+      // site fails, as if it had not let us in. Or each message would cost a connection to hear the same.
+      if (!facts.some(isDismissal)) {
+        link.settled += 1;
+        this.#standing.answered();
+        this.#concurrency.served(this.#context.clock.monotonicMs(), link.lastTookMs);
+      }
       this.#tune(consignment, facts);
     }
     this.#context.memory.giveBack(consignment.content.byteLength);
@@ -437,3 +443,6 @@ export class SiteQueue {
     this.#timer = this.#context.clock.after(delayMs, () => this.work());
   }
 }
+
+/** 421 closes the channel, whatever it answers (RFC 5321 §3.8). */
+const isDismissal = ({ reply, local }: RecipientFact): boolean => reply?.code === 421 && !local;
