@@ -17,6 +17,7 @@ import { explain } from './delivery/explain.ts';
 import { Handover } from './delivery/handover.ts';
 import { HostHealth } from './delivery/hosts.ts';
 import { Lateness } from './delivery/lateness.ts';
+import { Lessons } from './delivery/lessons.ts';
 import { LocalMail } from './delivery/local-mail.ts';
 import { Outcomes } from './delivery/outcomes.ts';
 import { Census } from './delivery/queue-census.ts';
@@ -156,6 +157,7 @@ export class Delivery {
       openLink,
       shaping,
       throttles: new Throttles(),
+      lessons: new Lessons(),
       tlsWatch: this.#deps.tlsWatch ?? null,
       reversePathFor: this.#deps.reversePathFor ?? null,
       itinerary: (site) => router.itinerary(site),
@@ -339,8 +341,11 @@ export class Delivery {
     const queue = this.#sites.get(name) ?? byAlias() ?? null;
     const site = queue?.site ?? this.#watch.siteOf(name);
     if (site === null) return null;
-    const replies = this.#watch.repliesOf(site.id);
-    return siteDetail(site, queue, this.#deps.shaping.limitsOf(site, null), replies);
+    return siteDetail(site, queue, {
+      limits: this.#deps.shaping.limitsOf(site, null),
+      replies: this.#watch.repliesOf(site.id),
+      lesson: this.#siteContext.lessons.peek(site.id, this.#deps.clock.monotonicMs()),
+    });
   }
 
   /** Domains that DNS holds up. */
@@ -460,7 +465,9 @@ export class Delivery {
     this.#domains.releaseRecovered();
     for (const [id, site] of this.#sites) {
       site.tidy();
-      if (site.idle) this.#sites.delete(id);
+      if (!site.idle) continue;
+      site.retire();
+      this.#sites.delete(id);
     }
     if (this.#slots.waiting === 0) return;
     // Others wait for a connection: those that idle must yield.

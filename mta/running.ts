@@ -122,7 +122,10 @@ export interface SiteDetail extends SiteStatus {
     readonly recipientsPerMessage: number;
     readonly retryMs: readonly number[];
   };
-  /** Connections that its hosts are thought to stand, with fractions; null while it has no work. */
+  /**
+   * Connections that its hosts are thought to stand, with fractions; null while it has no work, unless they
+   * have stood few lately.
+   */
   readonly allowance: number | null;
   /** It goes slowly by rule, and why. */
   readonly slowed: Pick<Wait, 'text' | 'sinceMs'> | null;

@@ -13,6 +13,7 @@ import type { Allotment } from './allotment.ts';
 import type { Consignment } from './consignment.ts';
 import type { ReversePathFor } from './deps.ts';
 import type { HostHealth } from './hosts.ts';
+import type { Lessons } from './lessons.ts';
 import type { LinkOpener } from './link.ts';
 import type { Throttles } from './throttle.ts';
 import type { TlsWatch } from './tls-watch.ts';
@@ -31,6 +32,7 @@ export interface SiteContext {
   readonly openLink: LinkOpener;
   readonly shaping: Shaping;
   readonly throttles: Throttles;
+  readonly lessons: Lessons;
   /** See DeliveryDeps; null leaves reverse-paths as they are. */
   readonly reversePathFor: ReversePathFor | null;
   /** For TLS reports; null when none are made. */

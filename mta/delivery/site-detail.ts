@@ -2,14 +2,21 @@
 import type { Limits } from '../plan/shaping.ts';
 import type { Site } from '../plan/site.ts';
 import { SITE_DOMAINS_MAX, type SiteDetail, type SiteReply } from '../running.ts';
+import type { Lesson } from './lessons.ts';
 import type { SiteQueue } from './site-queue.ts';
+import { slowness } from './tuner.ts';
+
+interface Remembered {
+  readonly limits: Limits;
+  readonly replies: readonly SiteReply[];
+  readonly lesson: Lesson;
+}
 
 /** @param queue null while it has no work */
 export function siteDetail(
   { id, alias, ranks, port, tls, dane }: Site,
   queue: SiteQueue | null,
-  limits: Limits,
-  replies: readonly SiteReply[],
+  { limits, replies, lesson }: Remembered,
 ): SiteDetail {
   return {
     id,
@@ -25,7 +32,7 @@ export function siteDetail(
     buffered: queue?.buffered ?? 0,
     connections: queue?.connections ?? 0,
     hold: queue?.hold ?? null,
-    allowance: queue?.allowance ?? null,
-    slowed: queue?.slowed ?? null,
+    allowance: queue?.allowance ?? lesson.restraint?.allowance ?? null,
+    slowed: queue === null ? lesson.pause && slowness(alias, lesson.pause) : queue.slowed,
   };
 }

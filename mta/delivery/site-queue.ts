@@ -50,9 +50,11 @@ export class SiteQueue {
     this.site = site;
     this.#context = context;
     this.#limits = context.shaping.limitsOf(site, null);
-    this.#tuner = new Tuner(site.alias);
+    const nowMs = context.clock.monotonicMs();
+    const { pause, restraint } = context.lessons.take(site.id, nowMs);
+    this.#tuner = new Tuner(site.alias, pause, nowMs);
     this.#turns = new Turns(site, context, this.#tuner);
-    this.#concurrency = new SiteConcurrency(this.#limits.connections.max);
+    this.#concurrency = new SiteConcurrency(this.#limits.connections.max, restraint);
     this.#standing = new Standing(site.alias, context);
     this.#supply = new Supply(site, context, this.#turns, {
       standing: this.#standing,
@@ -98,6 +100,14 @@ export class SiteQueue {
     const nowMs = this.#context.clock.monotonicMs();
     const isHeeding = this.#standing.waiting || this.#tuner.slows(nowMs);
     return this.#supply.idle && this.connections === 0 && !isHeeding;
+  }
+
+  /** The planner forgets it: what its hosts have taught is kept for when it has work again. */
+  retire(): void {
+    const { lessons, clock } = this.#context;
+    const nowMs = clock.monotonicMs();
+    const pause = this.#tuner.pause(nowMs);
+    lessons.keep(this.site.id, { pause, restraint: this.#concurrency.restraint }, nowMs);
   }
 
   /** The message is leased, and waits here for a connection or its rate. */

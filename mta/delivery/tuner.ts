@@ -30,18 +30,51 @@ export interface Change {
   readonly text: string;
 }
 
+/** A message no sooner than so long after the one before. */
+export interface Pause {
+  readonly pauseMs: number;
+  /** Monotonic ms of the last complaint, or of the last halving since. */
+  readonly complainedAtMs: number;
+  /** The last complaint. */
+  readonly cause: string;
+  /** Wall ms of the first. */
+  readonly sinceMs: number;
+}
+
+/** @returns what a quiet time has left of it; null when nothing is */
+export function relaxed(pause: Pause, nowMs: number): Pause | null {
+  const halvings = Math.max(0, Math.floor((nowMs - pause.complainedAtMs) / QUIET_MS));
+  if (halvings === 0) return pause;
+  const pauseMs = pause.pauseMs / 2 ** halvings;
+  const complainedAtMs = pause.complainedAtMs + halvings * QUIET_MS;
+  return pauseMs < PAUSE_MS_FIRST ? null : { ...pause, pauseMs, complainedAtMs };
+}
+
+/** For `why` and the page of the site. */
+export const slowness = (alias: string, { pauseMs, cause, sinceMs }: Pause) => ({
+  text: `${alias} is slowed to a message every ${pauseMs} ms by rule: ${cause}`,
+  sinceMs,
+});
+
 export class Tuner {
   readonly #alias: string;
   /** Rule and, for a rule about domains, domain → replies in a row. */
   readonly #runs = new Map<string, number>();
-  #pauseMs = 0;
-  #complainedAtMs = Number.NEGATIVE_INFINITY;
+  #pause: Pause | null;
+  /** There is one while there is a pause. */
   #bucket: TokenBucket | null = null;
-  #cause = '';
-  #sinceMs = 0;
 
-  constructor(alias: string) {
+  /** @param pause as an earlier one of the same site left it */
+  constructor(alias: string, pause: Pause | null = null, nowMs = 0) {
     this.#alias = alias;
+    this.#pause = pause;
+    if (pause !== null) this.#pace(pause, nowMs);
+  }
+
+  /** For who serves the site after us. */
+  pause(nowMs: number): Pause | null {
+    this.#relax(nowMs);
+    return this.#pause;
   }
 
   /** Ms to wait before the next message. */
@@ -63,9 +96,7 @@ export class Tuner {
 
   /** Why it is slow, for `why`; null when it is not. */
   get slowed(): Pick<Wait, 'text' | 'sinceMs'> | null {
-    if (this.#bucket === null) return null;
-    const text = `${this.#alias} is slowed to a message every ${this.#pauseMs} ms by rule: ${this.#cause}`;
-    return { text, sinceMs: this.#sinceMs };
+    return this.#pause && slowness(this.#alias, this.#pause);
   }
 
   /** A transaction was answered. @returns what changes by it */
@@ -105,26 +136,26 @@ export class Tuner {
   }
 
   #slow(cause: string, nowMs: number, wallMs: number): boolean {
-    if (nowMs - this.#complainedAtMs < REPEAT_MS) return false;
-    this.#complainedAtMs = nowMs;
-    this.#pauseMs = Math.min(Math.max(this.#pauseMs * 2, PAUSE_MS_FIRST), PAUSE_MS_MAX);
-    this.#cause = cause;
-    if (this.#bucket === null) {
-      this.#sinceMs = wallMs;
-      this.#bucket = new TokenBucket(1000 / this.#pauseMs, nowMs);
-    }
-    this.#bucket.set(1000 / this.#pauseMs, nowMs);
+    const before = this.#pause;
+    if (before !== null && nowMs - before.complainedAtMs < REPEAT_MS) return false;
+    const twiceMs = Math.max((before?.pauseMs ?? 0) * 2, PAUSE_MS_FIRST);
+    const pauseMs = Math.min(twiceMs, PAUSE_MS_MAX);
+    this.#pause = { pauseMs, complainedAtMs: nowMs, cause, sinceMs: before?.sinceMs ?? wallMs };
+    this.#pace(this.#pause, nowMs);
     return true;
   }
 
+  #pace({ pauseMs }: Pause, nowMs: number): void {
+    this.#bucket ??= new TokenBucket(1000 / pauseMs, nowMs);
+    this.#bucket.set(1000 / pauseMs, nowMs);
+  }
+
   #relax(nowMs: number): void {
-    while (this.#bucket !== null && nowMs - this.#complainedAtMs >= QUIET_MS) {
-      this.#complainedAtMs += QUIET_MS;
-      this.#pauseMs /= 2;
-      if (this.#pauseMs < PAUSE_MS_FIRST) {
-        this.#pauseMs = 0;
-        this.#bucket = null;
-      } else this.#bucket.set(1000 / this.#pauseMs, nowMs);
-    }
+    if (this.#pause === null) return;
+    const left = relaxed(this.#pause, nowMs);
+    if (left === this.#pause) return;
+    this.#pause = left;
+    if (left === null) this.#bucket = null;
+    else this.#pace(left, nowMs);
   }
 }

@@ -21,6 +21,20 @@ const REST_MS = 60_000;
 /** Weight of the newest message in the average pace. */
 const PACE_WEIGHT = 0.1;
 
+/** What refusals have left of the allowance that a site begins with. */
+export interface Restraint {
+  /** 1 <= allowance < ALLOWANCE_INITIAL, with fractions. */
+  readonly allowance: number;
+  /** Monotonic ms. */
+  readonly restUntilMs: number;
+}
+
+/** @returns the restraint after so long without a refusal, which gives one connection back a minute; null when all are */
+export function eased(restraint: Restraint, quietMs: number): Restraint | null {
+  const allowance = restraint.allowance + Math.floor(quietMs / REST_MS);
+  return allowance < ALLOWANCE_INITIAL ? { ...restraint, allowance } : null;
+}
+
 export class SiteConcurrency {
   readonly #ceiling: number;
   #allowance: number;
@@ -28,10 +42,22 @@ export class SiteConcurrency {
   /** Milliseconds that one connection spends on one message, smoothed; null before the first. */
   #paceMs: number | null = null;
 
-  /** @param ceiling connections at once, from the configuration; 1 or more */
-  constructor(ceiling: number) {
+  /**
+   * @param ceiling connections at once, from the configuration; 1 or more
+   * @param restraint as an earlier one of the same site left it
+   */
+  constructor(ceiling: number, restraint: Restraint | null = null) {
     this.#ceiling = ceiling;
-    this.#allowance = Math.min(ALLOWANCE_INITIAL, ceiling);
+    this.#allowance = Math.min(restraint?.allowance ?? ALLOWANCE_INITIAL, ceiling);
+    if (restraint !== null) this.#restUntilMs = restraint.restUntilMs;
+  }
+
+  /** For who serves the site after us; null when refusals have left nothing. */
+  get restraint(): Restraint | null {
+    const [allowance, restUntilMs] = [this.#allowance, this.#restUntilMs];
+    return allowance < Math.min(ALLOWANCE_INITIAL, this.#ceiling)
+      ? { allowance, restUntilMs }
+      : null;
   }
 
   /** Connections that the peer is thought to stand, with fractions. */
