@@ -1,10 +1,11 @@
 /**
  * `npm run bench -- list | NAME... [options] [--json]`: runs files of scenarios/ or micro/, or the demo, one
- * after another, each in a process of its own and with the same options.
+ * after another, each in a process of its own and with the same options. Each explains itself with --help.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { headerOf } from './load/options.ts';
 
 const FOLDERS = ['scenarios', 'micro'] as const;
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -23,11 +24,7 @@ function benches(): Map<string, string> {
 }
 
 function about(file: string): string {
-  const comment = /^\/\*\*([\s\S]*?)\*\//.exec(readFileSync(file, 'utf8'))?.[1] ?? '';
-  const [paragraph = ''] = comment
-    .replaceAll(/^\s*\* ?/gm, '')
-    .trim()
-    .split('\n\n');
+  const [paragraph = ''] = headerOf(file).split('\n\n');
   return paragraph.replaceAll(/\s+/g, ' ');
 }
 
@@ -57,7 +54,9 @@ if (words.length === 0 || words[0] === 'list') list();
 else {
   const { files, args } = split(words);
   if (files.length === 0) {
-    process.stderr.write(`no bench is called "${words[0]}"; npm run bench -- list shows them\n`);
+    process.stderr.write(
+      `no bench is called "${words[0]}"; npm run bench -- list shows them, NAME --help what one takes\n`,
+    );
     process.exitCode = 1;
   }
   for (const file of files)

@@ -4,7 +4,7 @@
  *
  *     npm run demo -- [--messages N] [--json]
  */
-import { parseArgs } from 'node:util';
+import { benchOptions } from '../load/options.ts';
 import { createProgress } from './progress.ts';
 import { isAccountedFor, renderReport } from './report.ts';
 import { runDemo } from './run.ts';
@@ -13,11 +13,9 @@ const MESSAGES = 20_000;
 const MESSAGES_MAX = 1_000_000;
 
 function parse(): { messages: number; json: boolean } {
-  const { values } = parseArgs({
-    options: {
-      messages: { type: 'string', default: String(MESSAGES) },
-      json: { type: 'boolean', default: false },
-    },
+  const values = benchOptions({
+    messages: { type: 'string', default: String(MESSAGES) },
+    json: { type: 'boolean', default: false },
   });
   const messages = Number(values.messages);
   if (!Number.isInteger(messages) || messages < 1 || messages > MESSAGES_MAX) {

@@ -1,5 +1,5 @@
 /** The command line that all scenarios share: whole numbers as options, a table or JSON as outcome. */
-import { parseArgs } from 'node:util';
+import { benchOptions } from './options.ts';
 
 export type Numbers<Name extends string> = Readonly<Record<Name, number>>;
 
@@ -19,24 +19,19 @@ export async function benchMain<Name extends string, List extends string = never
 ): Promise<void> {
   const names = Object.keys(command.defaults) as Name[];
   const choices = Object.entries<readonly string[]>(command.lists ?? {});
-  const { values } = parseArgs({
-    options: {
-      json: { type: 'boolean', default: false },
-      ...Object.fromEntries(
-        [...names, ...choices.map(([name]) => name)].map((name) => [
-          name,
-          { type: 'string' as const },
-        ]),
-      ),
-    },
+  const given: Readonly<Record<string, string | boolean | undefined>> = benchOptions({
+    json: { type: 'boolean', default: false },
+    ...Object.fromEntries(
+      names.map((name) => [name, { type: 'string', default: String(command.defaults[name]) }]),
+    ),
+    ...Object.fromEntries(
+      choices.map(([name, all]) => [name, { type: 'string', default: all.join(',') }]),
+    ),
   });
-  const given = values as Readonly<Record<string, string | boolean | undefined>>;
   const numbers = { ...command.defaults } as Record<Name, number>;
   for (const name of names) {
-    const text = given[name];
-    if (text === undefined) continue;
-    numbers[name] = Number(text);
-    if (!Number.isInteger(numbers[name]) || numbers[name] < 1) {
+    numbers[name] = Number(given[name]);
+    if (numbers[name] < 1) {
       process.stderr.write(`--${name}: write a whole number of at least 1\n`);
       process.exitCode = 1;
       return;
@@ -44,8 +39,7 @@ export async function benchMain<Name extends string, List extends string = never
   }
   const lists: Record<string, readonly string[]> = {};
   for (const [name, all] of choices) {
-    const text = given[name];
-    const chosen = typeof text === 'string' ? text.split(',') : all;
+    const chosen = String(given[name]).split(',');
     const unknown = chosen.find((word) => !all.includes(word));
     if (unknown !== undefined) {
       process.stderr.write(`--${name}: no "${unknown}"; there are ${all.join(', ')}\n`);

@@ -2,17 +2,18 @@
  * Contestants measured in turn, A B C A B C…, so that what else the machine does falls on all alike;
  * medians over the rounds. Ratios between them hold on other machines, the figures do not.
  */
+
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { startNsd } from '../../test/support/nsd.ts';
 import { hasProgram } from '../../test/support/peers.ts';
 import { scratchFolder } from '../../test/support/scratch.ts';
 import { CONTESTANTS, type Contestant, present, type Running } from './contestants.ts';
 import { QUESTION_ZONES, writeLines } from './dns-questions.ts';
 import { type BurstResult, percentile, runDnsperf } from './dnsperf.ts';
+import { benchOptions } from './options.ts';
 import { barSvg } from './plot.ts';
 import { cpuSecondsOf, kernelDropsOf, residentOctets } from './proc.ts';
 
@@ -67,14 +68,12 @@ interface Measured extends Omit<Row, 'contestant' | 'load'> {
 
 /** Runs it with what the command line says, prints a table or JSON, and keeps results. */
 export async function tournamentMain(tournament: Tournament): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      json: { type: 'boolean', default: false },
-      rounds: { type: 'string', default: String(tournament.rounds) },
-      seconds: { type: 'string', default: String(tournament.seconds) },
-      only: { type: 'string', default: tournament.contestants.join(',') },
-      results: { type: 'string', default: RESULTS },
-    },
+  const values = benchOptions({
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: String(tournament.rounds) },
+    seconds: { type: 'string', default: String(tournament.seconds) },
+    only: { type: 'string', default: tournament.contestants.join(',') },
+    results: { type: 'string', default: RESULTS },
   });
   if (!hasProgram('dnsperf') || !hasProgram('nsd') || !hasProgram('dig')) {
     process.stderr.write('to run this bench: apt-get install dnsperf nsd bind9-dnsutils\n');

@@ -17,7 +17,9 @@ import { FLAG, OPT_FIXED_OCTETS, TYPE } from '../../resolver/wire/constants.ts';
 import { parseQuery, QueryView } from '../../resolver/wire/message.ts';
 import { textToName } from '../../resolver/wire/names.ts';
 import { writeQuery, writeResponse } from '../../resolver/wire/write.ts';
+import { benchOptions } from '../load/options.ts';
 
+benchOptions({});
 const CALLS = 1_000_000;
 const ROUNDS = 7;
 const NOW_MS = 1_000_000;

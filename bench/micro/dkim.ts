@@ -4,11 +4,11 @@
  *
  *     node bench/micro/dkim.ts [--octets N] [--threads N] [--json]
  */
+
 import { createHash, generateKeyPairSync, hash, type KeyObject } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { mtaSchema } from '../../mta/config.ts';
 import type { Submission } from '../../mta/envelope.ts';
 import { bodyHash, type Form } from '../../mta/sign/canonical.ts';
@@ -17,13 +17,12 @@ import { readHeader } from '../../mta/sign/header.ts';
 import { Signer } from '../../mta/sign/signer.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLog } from '../../runtime/log.ts';
+import { benchOptions } from '../load/options.ts';
 
-const { values } = parseArgs({
-  options: {
-    octets: { type: 'string', default: '10240' },
-    threads: { type: 'string', default: '1' },
-    json: { type: 'boolean', default: false },
-  },
+const values = benchOptions({
+  octets: { type: 'string', default: '10240' },
+  threads: { type: 'string', default: '1' },
+  json: { type: 'boolean', default: false },
 });
 const octets = Number(values.octets);
 const threads = Number(values.threads);

@@ -3,25 +3,24 @@
  *
  *     node bench/micro/smtp.ts [--messages N] [--octets N] [--rounds N] [--only NAME] [--json]
  */
+
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { newCounters, openConnection } from '../../mta/smtp/connection.ts';
 import { HostMemory, LADDER } from '../../mta/smtp/manners.ts';
 import { createClientContext, TicketCache } from '../../mta/smtp/tickets.ts';
 import { describeCause, type Transaction } from '../../mta/smtp/transaction.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { parseEndpoint } from '../../runtime/settings.ts';
+import { benchOptions } from '../load/options.ts';
 
-const { values } = parseArgs({
-  options: {
-    messages: { type: 'string', default: '20000' },
-    octets: { type: 'string', default: '10240' },
-    rounds: { type: 'string', default: '3' },
-    only: { type: 'string', default: '' },
-    json: { type: 'boolean', default: false },
-  },
+const values = benchOptions({
+  messages: { type: 'string', default: '20000' },
+  octets: { type: 'string', default: '10240' },
+  rounds: { type: 'string', default: '3' },
+  only: { type: 'string', default: '' },
+  json: { type: 'boolean', default: false },
 });
 const messages = Number(values.messages);
 const rounds = Number(values.rounds);

@@ -1,6 +1,6 @@
 /**
  * How long 100,000 cached answers take to disk and back, and how long the loop stands still meanwhile.
- * `npm run bench -- micro/snapshot [ENTRIES]`; best read on a machine that is idle.
+ * `npm run bench -- micro/snapshot [--entries 100000]`; best read on a machine that is idle.
  */
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,8 +17,9 @@ import { writeQuery, writeResponse } from '../../resolver/wire/write.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLog } from '../../runtime/log.ts';
 import { TimerWheel } from '../../runtime/timer-wheel.ts';
+import { benchOptions } from '../load/options.ts';
 
-const entries = Number(process.argv[2] ?? 100_000);
+const entries = Number(benchOptions({ entries: { type: 'string', default: '100000' } }).entries);
 const STALE_MS = 259_200_000;
 const LIMITS = {
   minTtlMs: 0,

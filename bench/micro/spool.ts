@@ -6,31 +6,30 @@
  * CPU is that of the whole process, both threads, per message. The folder is made under the system's
  * temporary one: set TMPDIR to measure another disk.
  */
+
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import type { Submission } from '../../mta/envelope.ts';
 import { DATABASE_FILE } from '../../mta/spool/schema.ts';
 import type { Settlement, Spool } from '../../mta/spool/spool.ts';
 import { openSqliteSpool } from '../../mta/spool/sqlite-engine.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLog } from '../../runtime/log.ts';
+import { benchOptions } from '../load/options.ts';
 
 const CONTENT_OCTETS = 10_240;
 const DOMAINS = 300;
 const SITES = 20;
 
-const { values: options } = parseArgs({
-  options: {
-    messages: { type: 'string', default: '20000' },
-    queued: { type: 'string', default: '1000000' },
-    /** For a fresh process: opens this folder, and reports. */
-    open: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  },
+const options = benchOptions({
+  messages: { type: 'string', default: '20000' },
+  queued: { type: 'string', default: '1000000' },
+  /** For a fresh process: opens this folder, and reports. */
+  open: { type: 'string' },
+  json: { type: 'boolean', default: false },
 });
 
 interface Row {

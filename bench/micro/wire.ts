@@ -10,7 +10,9 @@ import { FLAG, TYPE } from '../../resolver/wire/constants.ts';
 import { parseQuery, QueryView, udpLimitOctets } from '../../resolver/wire/message.ts';
 import { nameKey, textToName } from '../../resolver/wire/names.ts';
 import { type RecordToWrite, writeQuery, writeResponse } from '../../resolver/wire/write.ts';
+import { benchOptions } from '../load/options.ts';
 
+benchOptions({});
 const CALLS = 1_000_000;
 const ROUNDS = 5;
 const ENTRIES = 10_000;

@@ -2,7 +2,7 @@
  * What a million cached MX answers cost in memory: resident octets an entry, beside those of the response
  * on the wire. `npm run bench -- dns-memory [--entries N] [--json]`; some seconds.
  */
-import { parseArgs } from 'node:util';
+
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { admit } from '../../resolver/cache/admission.ts';
@@ -12,6 +12,7 @@ import { FLAG, TYPE } from '../../resolver/wire/constants.ts';
 import { parseQuery, QueryView } from '../../resolver/wire/message.ts';
 import { textToName } from '../../resolver/wire/names.ts';
 import { type RecordToWrite, writeQuery, writeResponse } from '../../resolver/wire/write.ts';
+import { benchOptions } from '../load/options.ts';
 
 const ENTRIES_DEFAULT = 1_000_000;
 const NOW_MS = 1_000_000;
@@ -133,11 +134,9 @@ function measure(shape: Shape, entries: number): Row {
   };
 }
 
-const { values } = parseArgs({
-  options: {
-    entries: { type: 'string', default: String(ENTRIES_DEFAULT) },
-    json: { type: 'boolean', default: false },
-  },
+const values = benchOptions({
+  entries: { type: 'string', default: String(ENTRIES_DEFAULT) },
+  json: { type: 'boolean', default: false },
 });
 const entries = Number(values.entries);
 // What the process needs to do such work at all, its young generation above all, is not the entries'.

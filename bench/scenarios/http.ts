@@ -9,10 +9,10 @@
  * messages a second; their CPU, measured alone just before each request and scaled by the messages taken,
  * is taken off, which is exact only where the machine keeps up.
  */
+
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { textToName } from '../../resolver/wire/names.ts';
 import { writeQuery } from '../../resolver/wire/write.ts';
 import { Cleanup } from '../../test/support/cleanup.ts';
@@ -25,6 +25,7 @@ import { type HttpFigures, type HttpRequest, runHttp } from '../load/http-load.t
 import { injectionRequests } from '../load/http-requests.ts';
 import { surround } from '../load/mail-phase.ts';
 import { domainName } from '../load/mail-workload.ts';
+import { benchOptions } from '../load/options.ts';
 import { barSvg } from '../load/plot.ts';
 import { type Postilion, startPostilion } from '../load/postilion.ts';
 import { cpuSeconds } from '../load/proc.ts';
@@ -51,17 +52,15 @@ type Row = {
   readonly failed: number;
 };
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '5' },
-    rounds: { type: 'string', default: '3' },
-    connections: { type: 'string', default: '20' },
-    octets: { type: 'string', default: '10240' },
-    dns: { type: 'string', default: '2000' },
-    mail: { type: 'string', default: '200' },
-    save: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-  },
+const values = benchOptions({
+  seconds: { type: 'string', default: '5' },
+  rounds: { type: 'string', default: '3' },
+  connections: { type: 'string', default: '20' },
+  octets: { type: 'string', default: '10240' },
+  dns: { type: 'string', default: '2000' },
+  mail: { type: 'string', default: '200' },
+  save: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
 });
 const [seconds, rounds, connections, octets] = [
   Number(values.seconds),

@@ -7,11 +7,12 @@
  *
  * All mail is for one domain; each contestant may use one connection, is fed first, then released.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { Cleanup } from '../../test/support/cleanup.ts';
 import { injectAll, type Load, startOptions, surround } from '../load/mail-phase.ts';
 import { CONTESTANTS } from '../load/mail-run.ts';
+import { benchOptions } from '../load/options.ts';
 import { barSvg } from '../load/plot.ts';
 import { machine, saveResults } from '../load/results.ts';
 import { interleave } from '../load/rounds.ts';
@@ -66,15 +67,13 @@ async function measure(
   }
 }
 
-const { values } = parseArgs({
-  options: {
-    delay: { type: 'string', default: '40' },
-    seconds: { type: 'string', default: '10' },
-    rounds: { type: 'string', default: '1' },
-    only: { type: 'string', default: 'postilion,postilion-data,postfix,postfix-tuned' },
-    save: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-  },
+const values = benchOptions({
+  delay: { type: 'string', default: '40' },
+  seconds: { type: 'string', default: '10' },
+  rounds: { type: 'string', default: '1' },
+  only: { type: 'string', default: 'postilion,postilion-data,postfix,postfix-tuned' },
+  save: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
 });
 const delayMs = Number(values.delay);
 const skipped: Record<string, string> = {};

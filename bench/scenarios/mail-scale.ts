@@ -9,8 +9,9 @@
  * it also says how many there were: at 30,000 sites nearly every message needs one of its own. Then
  * ever more recipients in the queue, ten a message, for 300 domains: memory when all is queued.
  */
-import { parseArgs } from 'node:util';
+
 import { runPhase } from '../load/mail-phase.ts';
+import { benchOptions } from '../load/options.ts';
 import { lineSvg } from '../load/plot.ts';
 import { machine, saveResults } from '../load/results.ts';
 import { tableText } from '../load/table.ts';
@@ -49,14 +50,12 @@ async function measure(sites: number, messages: number, recipients: number): Pro
   return row;
 }
 
-const { values } = parseArgs({
-  options: {
-    sites: { type: 'string', default: '1,300,3000,30000' },
-    messages: { type: 'string', default: '60000' },
-    queue: { type: 'string', default: '10000,100000,1000000' },
-    save: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-  },
+const values = benchOptions({
+  sites: { type: 'string', default: '1,300,3000,30000' },
+  messages: { type: 'string', default: '60000' },
+  queue: { type: 'string', default: '10000,100000,1000000' },
+  save: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
 });
 const numbers = (text: string): number[] => text.split(',').filter(Boolean).map(Number);
 const bySites: Row[] = [];

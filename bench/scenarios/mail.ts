@@ -18,26 +18,25 @@
  *
  * --profile samples Postilion's main thread, injection and delivery apart, and draws flame charts.
  */
-import { parseArgs } from 'node:util';
+
 import { profileMail } from '../load/mail-profile.ts';
 import { report } from '../load/mail-report.ts';
 import { CONTESTANTS, NODEMAILER, runMail } from '../load/mail-run.ts';
+import { benchOptions } from '../load/options.ts';
 import { postilion } from '../peers/postilion.ts';
 
-const { values } = parseArgs({
-  options: {
-    messages: { type: 'string', default: '20000' },
-    rounds: { type: 'string', default: '3' },
-    octets: { type: 'string', default: '10240' },
-    recipients: { type: 'string', default: '1' },
-    workloads: { type: 'string' },
-    domains: { type: 'string', default: '300' },
-    sessions: { type: 'string', default: '20' },
-    only: { type: 'string', default: [...CONTESTANTS.keys(), NODEMAILER].join(',') },
-    profile: { type: 'boolean', default: false },
-    save: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-  },
+const values = benchOptions({
+  messages: { type: 'string', default: '20000' },
+  rounds: { type: 'string', default: '3' },
+  octets: { type: 'string', default: '10240' },
+  recipients: { type: 'string', default: '1' },
+  workloads: { type: 'string' },
+  domains: { type: 'string', default: '300' },
+  sessions: { type: 'string', default: '20' },
+  only: { type: 'string', default: [...CONTESTANTS.keys(), NODEMAILER].join(',') },
+  profile: { type: 'boolean', default: false },
+  save: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
 });
 /** What the issue of speed asks for, by name. */
 const WORKLOADS: Readonly<

@@ -10,8 +10,9 @@
  * how many addresses there are to send from; left out, as many as are needed. --busy is how much of the
  * processors may be used. The prices that come with it are examples: see load/instances.toml.
  */
+
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
+import { benchOptions } from '../load/options.ts';
 import { machine as machineOf } from '../load/results.ts';
 import { EXAMPLES, readInstances } from '../load/size-instances.ts';
 import { measureDisk, memoryOctets, runMix } from '../load/size-run.ts';
@@ -27,23 +28,21 @@ import { tableText } from '../load/table.ts';
 
 const HOUR_SECONDS = 3_600;
 
-const { values } = parseArgs({
-  options: {
-    'per-hour': { type: 'string', default: '1000000' },
-    octets: { type: 'string', default: '10240' },
-    recipients: { type: 'string', default: '1' },
-    dkim: { type: 'string', default: '1' },
-    tls: { type: 'string', default: '1' },
-    messages: { type: 'string', default: '10000' },
-    sessions: { type: 'string', default: '20' },
-    domains: { type: 'string', default: '300' },
-    busy: { type: 'string', default: '0.7' },
-    'dns-limit': { type: 'string', default: '1024' },
-    'per-ip': { type: 'string', default: '100000' },
-    ips: { type: 'string' },
-    instances: { type: 'string', default: EXAMPLES },
-    json: { type: 'boolean', default: false },
-  },
+const values = benchOptions({
+  'per-hour': { type: 'string', default: '1000000' },
+  octets: { type: 'string', default: '10240' },
+  recipients: { type: 'string', default: '1' },
+  dkim: { type: 'string', default: '1' },
+  tls: { type: 'string', default: '1' },
+  messages: { type: 'string', default: '10000' },
+  sessions: { type: 'string', default: '20' },
+  domains: { type: 'string', default: '300' },
+  busy: { type: 'string', default: '0.7' },
+  'dns-limit': { type: 'string', default: '1024' },
+  'per-ip': { type: 'string', default: '100000' },
+  ips: { type: 'string' },
+  instances: { type: 'string', default: EXAMPLES },
+  json: { type: 'boolean', default: false },
 });
 const perHour = Number(values['per-hour']);
 const perIpPerHour = Number(values['per-ip']);
