@@ -31,7 +31,7 @@ export async function benchMain<Name extends string, List extends string = never
   const numbers = { ...command.defaults } as Record<Name, number>;
   for (const name of names) {
     numbers[name] = Number(given[name]);
-    if (numbers[name] < 1) {
+    if (!Number.isInteger(numbers[name]) || numbers[name] < 1) {
       process.stderr.write(`--${name}: write a whole number of at least 1\n`);
       process.exitCode = 1;
       return;

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
 
 const EXIT_USAGE = 2;
-const WHOLE_NUMBER = /^\d+$/;
+const NUMBER = /^\d+(?:\.\d+)?$/;
 
 /** What stands in the first comment of a file, as text. */
 export function headerOf(file: string): string {
@@ -16,8 +16,8 @@ export function headerOf(file: string): string {
 
 /**
  * Reads the options of the bench that this process runs. Ends the process after --help, and with exit
- * code 2 on an option that there is not, or on text in the place of a whole number.
- * @param options as parseArgs has them; whose default is a whole number takes only such
+ * code 2 on an option that there is not, or on text in the place of a number.
+ * @param options as parseArgs has them; whose default is a number takes only such
  */
 export function benchOptions<const Options extends ParseArgsOptionsConfig>(options: Options) {
   if (process.argv.includes('--help')) {
@@ -27,9 +27,9 @@ export function benchOptions<const Options extends ParseArgsOptionsConfig>(optio
   try {
     const { values } = parseArgs({ options });
     for (const [name, value] of Object.entries<unknown>(values)) {
-      const isNumber = WHOLE_NUMBER.test(String(options[name]?.default));
-      if (isNumber && !WHOLE_NUMBER.test(String(value))) {
-        throw new TypeError(`--${name}: write a whole number, not "${value}"`);
+      const isNumber = NUMBER.test(String(options[name]?.default));
+      if (isNumber && !NUMBER.test(String(value))) {
+        throw new TypeError(`--${name}: write a number, not "${value}"`);
       }
     }
     return values;

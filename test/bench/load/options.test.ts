@@ -25,7 +25,8 @@ describe('the command line of a bench', () => {
 
   test.each([
     [['mail', '--mesages', '5'], "Unknown option '--mesages'"],
-    [['mail', '--messages', 'many'], '--messages: write a whole number, not "many"'],
+    [['mail', '--messages', 'many'], '--messages: write a number, not "many"'],
+    [['size', '--dkim', '0.5.1'], '--dkim: write a number, not "0.5.1"'],
     [['urgent', '--only'], "Unknown option '--only'"],
   ])('%j is a mistake, told in a line', async (args, message) => {
     const { code, output } = await bench(...args);
