@@ -31,6 +31,9 @@ export const LINES_MAX = 128;
 export const LINE_TEXT_MAX = 512;
 /** Octets of one reply, all its lines with their ends. */
 export const REPLY_OCTETS_MAX = 32_768;
+/** Replies of one line that a parser knows again: those to RSET, MAIL and RCPT read the same each time. */
+const KNOWN_MAX = 16;
+const KNOWN_OCTETS_MAX = 80;
 
 /** The octets are not an RFC 5321 §4.2 reply. */
 export class MalformedReply extends Error {
@@ -39,7 +42,8 @@ export class MalformedReply extends Error {
   /** The line, or as much of it as was read. Owned here. */
   readonly octets: Uint8Array;
   constructor(complaint: string, octets: Uint8Array) {
-    super(`malformed reply, ${complaint}: ${printable(octets).slice(0, 80)}`);
+    const view = Buffer.from(octets.buffer, octets.byteOffset, octets.length);
+    super(`malformed reply, ${complaint}: ${printable(view, 0, view.length).slice(0, 80)}`);
     // A Buffer's own slice would be a view of memory that is not ours.
     this.octets = new Uint8Array(octets.subarray(0, LINE_OCTETS_MAX));
   }
@@ -50,8 +54,8 @@ const LF = 0x0a;
 const SPACE = 0x20;
 const HYPHEN = 0x2d;
 const DIGIT_0 = 0x30;
-/** RFC 3463 §2: class, subject, detail. */
-const ENHANCED = /^([245]\.\d{1,3}\.\d{1,3})(?: |$)/;
+/** RFC 3463 §2: class, subject, detail. Sticky: its lastIndex says where the code ends. */
+const ENHANCED = /[245]\.\d{1,3}\.\d{1,3}(?= |$)/y;
 
 /**
  * Feed a chunk, then call next() until it returns null. A line ends with LF; the CR before it may
@@ -70,6 +74,8 @@ export class ReplyParser {
   #enhanced: string | null = null;
   #octets = 0;
   #fault: MalformedReply | null = null;
+  /** By the whole line, octets as latin1 characters. */
+  readonly #known = new Map<string, Reply>();
 
   /** The last chunk must have been used up. */
   feed(chunk: Buffer): void {
@@ -105,11 +111,24 @@ export class ReplyParser {
   #finishLine(lineFeed: number): Reply | null {
     const start = this.#at;
     this.#at = lineFeed + 1;
-    if (this.#partialOctets === 0) return this.#line(this.#chunk, start, lineFeed);
+    if (this.#partialOctets === 0) return this.#whole(this.#chunk, start, lineFeed);
     this.#append(start, lineFeed);
     const octets = this.#partialOctets;
     this.#partialOctets = 0;
-    return this.#line(this.#partial!, 0, octets);
+    return this.#whole(this.#partial!, 0, octets);
+  }
+
+  /** @param end index of the line feed */
+  #whole(octets: Buffer, start: number, end: number): Reply | null {
+    if (this.#lines.length > 0 || end - start > KNOWN_OCTETS_MAX) {
+      return this.#line(octets, start, end);
+    }
+    const line = octets.toString('latin1', start, end);
+    const known = this.#known.get(line);
+    if (known !== undefined) return known;
+    const reply = this.#line(octets, start, end);
+    if (reply !== null && this.#known.size < KNOWN_MAX) this.#known.set(line, reply);
+    return reply;
   }
 
   #keepPartial(): void {
@@ -131,19 +150,13 @@ export class ReplyParser {
   /** @param end index of the line feed */
   #line(octets: Buffer, start: number, end: number): Reply | null {
     const textEnd = end > start && octets[end - 1] === CR ? end - 1 : end;
-    const complain = (complaint: string): never =>
-      this.#fail(complaint, octets.subarray(start, end));
-    if (end - start > LINE_OCTETS_MAX) complain('line too long');
-    this.#octets += end - start + 1;
-    if (this.#octets > REPLY_OCTETS_MAX) complain('reply too long');
     const code = codeAt(octets, start, textEnd);
-    if (code === -1) complain('no reply code');
     const separator = textEnd > start + 3 ? octets[start + 3] : SPACE;
-    if (separator !== SPACE && separator !== HYPHEN) complain('no space or hyphen after the code');
-    if (this.#lines.length > 0 && code !== this.#code) complain('another code in one reply');
-    if (this.#lines.length === LINES_MAX) complain('too many lines');
+    this.#octets += end - start + 1;
+    const complaint = this.#complaintOf(end - start, code, separator);
+    if (complaint !== null) this.#fail(complaint, octets.subarray(start, end));
     this.#code = code;
-    this.#keepText(octets.subarray(Math.min(start + 4, textEnd), textEnd));
+    this.#keepText(printable(octets, Math.min(start + 4, textEnd), textEnd));
     if (separator === HYPHEN) return null;
     const reply: Reply = { code, enhanced: this.#enhanced, lines: this.#lines };
     this.#lines = [];
@@ -152,19 +165,28 @@ export class ReplyParser {
     return reply;
   }
 
+  /** @returns what makes the line no part of a reply, or null */
+  #complaintOf(octets: number, code: number, separator: number | undefined): string | null {
+    if (octets > LINE_OCTETS_MAX) return 'line too long';
+    if (this.#octets > REPLY_OCTETS_MAX) return 'reply too long';
+    if (code === -1) return 'no reply code';
+    if (separator !== SPACE && separator !== HYPHEN) return 'no space or hyphen after the code';
+    if (this.#lines.length === 0) return null;
+    if (code !== this.#code) return 'another code in one reply';
+    return this.#lines.length === LINES_MAX ? 'too many lines' : null;
+  }
+
   /**
    * The enhanced code of the first line that has one counts. A refusal may contradict itself, 550 4.7.1
    * or 450 5.7.1, and must be seen to: disposition.ts defers it. Beside 2yz and 3yz another class is text.
    */
-  #keepText(octets: Buffer): void {
-    const text = printable(octets);
-    const enhanced = ENHANCED.exec(text)?.[1];
-    if (enhanced === undefined || isRefusal(enhanced[0]!) !== this.#code >= 400) {
-      this.#lines.push(text.slice(0, LINE_TEXT_MAX));
-      return;
-    }
-    this.#enhanced ??= enhanced;
-    this.#lines.push(text.slice(enhanced.length + 1, enhanced.length + 1 + LINE_TEXT_MAX));
+  #keepText(text: string): void {
+    ENHANCED.lastIndex = 0;
+    const hasEnhanced = ENHANCED.test(text) && isRefusal(text[0]!) === this.#code >= 400;
+    const end = hasEnhanced ? ENHANCED.lastIndex : 0;
+    if (hasEnhanced) this.#enhanced ??= text.slice(0, end);
+    const from = hasEnhanced ? end + 1 : 0;
+    this.#lines.push(text.slice(from, from + LINE_TEXT_MAX));
   }
 
   #fail(complaint: string, octets: Uint8Array): never {
@@ -191,13 +213,15 @@ function codeAt(octets: Buffer, start: number, end: number): number {
  * Text that may go to logs, notices and terminals: controls, also the C1 and bidirectional ones,
  * become "?". Octets above 127 are kept where the whole line is UTF-8.
  */
-function printable(octets: Uint8Array): string {
-  const buffer = Buffer.from(octets.buffer, octets.byteOffset, octets.length);
-  const latin = buffer.toString('latin1');
-  if (/^[\x20-\x7e]*$/.test(latin)) return latin;
-  if (!isUtf8(buffer)) return latin.replaceAll(/[^\x20-\x7e]/g, '?');
-  return buffer.toString('utf8').replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}]/gu, '?');
+function printable(octets: Buffer, start: number, end: number): string {
+  const latin = octets.toString('latin1', start, end);
+  if (PRINTABLE_ASCII.test(latin)) return latin;
+  if (!isUtf8(octets.subarray(start, end))) return latin.replaceAll(/[^\x20-\x7e]/g, '?');
+  const text = octets.toString('utf8', start, end);
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}]/gu, '?');
 }
+
+const PRINTABLE_ASCII = /^[\x20-\x7e]*$/;
 
 /** One line for logs, notices and `why`: "550 5.1.1 no such user / see https://…". */
 export function formatReply(reply: Reply): string {

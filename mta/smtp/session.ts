@@ -14,15 +14,16 @@
 import type { Capabilities } from './capabilities.ts';
 import * as command from './commands.ts';
 import { settleAtEnd } from './ending.ts';
+import { Exchange } from './exchange.ts';
 import { behavedBy, isLastRung } from './manners.ts';
 import { Opening, type OpeningPhase, type OpeningStep } from './opening.ts';
 import type { Action, SessionOptions } from './phases.ts';
 import { isNegative, isPositive, type Reply } from './reply.ts';
 import type { CloseCause, RecipientFact, Transaction, WaitPhase } from './transaction.ts';
+import { UnderWay } from './under-way.ts';
 import { WINDOW_OCTETS_MAX, Window } from './window.ts';
-import { type Awaited, answered, fill, NOT_SENT, newWork, type Unsent, type Work } from './work.ts';
+import { type Awaited, answered, fill, NOT_SENT, newWork, type Work } from './work.ts';
 
-const NO_ACTIONS: readonly never[] = [];
 const LONE_DOT = '.\r\n';
 
 export class Session<T extends Transaction> {
@@ -37,26 +38,19 @@ export class Session<T extends Transaction> {
   readonly #options: SessionOptions;
   readonly #opening: Opening;
   #ready = false;
-  #arrivals = 0;
   #contentsUnsent = 0;
   #quitting = false;
   #saidQuit = false;
   /** The host may still hold an abandoned transaction: RSET before the next MAIL. */
   #dirty = false;
-  /** Under way, in order; at most WINDOW_MAX. */
-  readonly #works: Work<T>[] = [];
+  readonly #underWay = new UnderWay<T>();
   readonly #window = new Window();
-  readonly #awaited: Awaited<T>[] = [];
-  /** Commands that must wait: all of them in lockstep, none when pipelining. */
-  readonly #unsent: Unsent<T>[] = [];
-  #actions: Action<T>[] = [];
-  /** Commands decided behind the last action: they become one. */
-  #text = '';
+  readonly #exchange = new Exchange<T>();
 
   constructor(options: SessionOptions) {
     this.#options = options;
     this.#opening = new Opening(options);
-    this.#await('connect', null);
+    this.#exchange.await('connect', null);
   }
 
   /** What the host offers, as far as it has been asked. */
@@ -66,36 +60,30 @@ export class Session<T extends Transaction> {
 
   /** What has been decided since the last call, in order. */
   take(): readonly Action<T>[] {
-    this.#endText();
-    if (this.#actions.length === 0) return NO_ACTIONS;
-    const actions = this.#actions;
-    this.#actions = [];
-    return actions;
+    return this.#exchange.take();
   }
 
   /** take() has something to give. */
   get decided(): boolean {
-    return this.#actions.length > 0 || this.#text !== '';
+    return this.#exchange.decided;
   }
 
   /** What the oldest awaited reply answers, or null when none is awaited. */
   get phase(): WaitPhase | null {
-    return this.#awaited[0]?.phase ?? null;
+    return this.#exchange.head?.phase ?? null;
   }
 
   get idle(): boolean {
-    return this.#ready && this.#works.length === 0;
+    return this.#ready && this.#underWay.count === 0;
   }
 
   /** Whether start() may be called now. */
   get canStart(): boolean {
     if (!this.#ready || this.#quitting || this.closed || this.exhausted) return false;
-    const last = this.#works.at(-1);
+    const { last, count, octets } = this.#underWay;
     if (last === undefined) return true;
     if (last.sentAfter === NOT_SENT || !this.#overlaps) return false;
-    return (
-      this.#works.length < Math.max(2, this.#aheadMax) && this.#octetsAhead < WINDOW_OCTETS_MAX
-    );
+    return count < Math.max(2, this.#aheadMax) && octets < WINDOW_OCTETS_MAX;
   }
 
   /** The host takes no more transactions in this session (RFC 9422 MAILMAX). */
@@ -118,27 +106,14 @@ export class Session<T extends Transaction> {
     return this.#options.manners.mode === 'window' && this.#chunks ? this.#window.size : 1;
   }
 
-  get #octetsAhead(): number {
-    let octets = 0;
-    for (const { transaction } of this.#works) octets += transaction.content.length;
-    return octets;
-  }
-
   get #chunks(): boolean {
     return this.capabilities.chunking && this.#options.manners.chunking;
   }
 
   /** Sends MAIL and what may follow it. Only when canStart. */
   start(transaction: T): void {
-    const refusal = command.unfit(transaction, this.capabilities, this.#opening.proven);
-    const recipientsMax = this.capabilities.recipientsMax ?? Number.POSITIVE_INFINITY;
-    const work = newWork(transaction, this.#works.length > 0);
-    for (const [index, address] of transaction.recipients.entries()) {
-      const reply = refusal ?? unwritableRecipient(address, transaction.smtpUtf8);
-      if (reply !== null) work.facts[index] = { ...answered(reply, 'mail'), local: true };
-      else if (work.rcptsAwaited < recipientsMax) work.rcptsAwaited += 1;
-      else work.facts[index] = { ...answered(BEYOND_RCPTMAX, 'rcpt'), local: true };
-    }
+    const work = newWork(transaction, this.#underWay.count > 0);
+    this.#refuseUnfit(work);
     if (work.rcptsAwaited === 0) {
       this.#tell(work);
       return;
@@ -146,28 +121,43 @@ export class Session<T extends Transaction> {
     this.transactions += 1;
     work.ahead = this.#aheadMax > 1 && work.overlapped;
     if (work.ahead) this.sentAhead += 1;
-    this.#works.push(work);
-    if (this.#dirty || this.#works.some(({ ahead }) => ahead))
-      this.#queue(command.RSET, 'rset', null);
+    this.#underWay.add(work);
+    if (this.#dirty || this.#underWay.someAhead) this.#queue(command.RSET, 'rset', null);
     this.#dirty = false;
-    this.#queue(command.mail(transaction, this.capabilities), 'mail', work);
-    const dsn = this.capabilities.dsn ? transaction.dsn : undefined;
-    if (dsn !== undefined) dsn.passedOn = true;
-    for (const [index, address] of transaction.recipients.entries()) {
-      if (work.facts[index] !== null) continue;
-      this.#queue(
-        command.rcpt(address, transaction.smtpUtf8, dsn?.rcpt[index]),
-        'rcpt',
-        work,
-        index,
-      );
-    }
+    this.#queueEnvelope(work);
     if (work.ahead) this.#sendContent(work, true);
     else if (this.#pipelines && !this.#chunks) {
       work.dataSent = true;
       this.#queue(command.DATA, 'data', work);
     }
     this.#sendWhatMayGo();
+  }
+
+  /** Recipients that this host need not be asked about have their fact by then. */
+  #refuseUnfit(work: Work<T>): void {
+    const { transaction, facts } = work;
+    const { recipients, smtpUtf8 } = transaction;
+    const refusal = command.unfit(transaction, this.capabilities, this.#opening.proven);
+    const recipientsMax = this.capabilities.recipientsMax ?? Number.POSITIVE_INFINITY;
+    for (let index = 0; index < recipients.length; index += 1) {
+      const reply = refusal ?? unwritableRecipient(recipients[index]!, smtpUtf8);
+      if (reply !== null) facts[index] = { ...answered(reply, 'mail'), local: true };
+      else if (work.rcptsAwaited < recipientsMax) work.rcptsAwaited += 1;
+      else facts[index] = { ...answered(BEYOND_RCPTMAX, 'rcpt'), local: true };
+    }
+  }
+
+  #queueEnvelope(work: Work<T>): void {
+    const { transaction, facts } = work;
+    const { recipients, smtpUtf8 } = transaction;
+    this.#queue(command.mail(transaction, this.capabilities), 'mail', work);
+    const dsn = this.capabilities.dsn ? transaction.dsn : undefined;
+    if (dsn !== undefined) dsn.passedOn = true;
+    for (let index = 0; index < recipients.length; index += 1) {
+      if (facts[index] !== null) continue;
+      const line = command.rcpt(recipients[index]!, smtpUtf8, dsn?.rcpt[index]);
+      this.#queue(line, 'rcpt', work, index);
+    }
   }
 
   /** QUIT, once what is under way is finished. */
@@ -178,8 +168,8 @@ export class Session<T extends Transaction> {
   }
 
   onConnected(): void {
-    this.#awaited.shift();
-    this.#await('greeting', null);
+    this.#exchange.answered();
+    this.#exchange.await('greeting', null);
   }
 
   /**
@@ -187,7 +177,7 @@ export class Session<T extends Transaction> {
    * @param proven the host has proven its name
    */
   onSecured(proven = false): void {
-    this.#awaited.shift();
+    this.#exchange.answered();
     this.#open(this.#opening.onSecured(proven), null, null);
   }
 
@@ -198,19 +188,19 @@ export class Session<T extends Transaction> {
    * @param contentsUnsent of so many contents, the latest, the end was not handed to the socket yet
    */
   onArrival(contentsUnsent: number): void {
-    this.#arrivals += 1;
+    this.#exchange.arrivals += 1;
     this.#contentsUnsent = contentsUnsent;
   }
 
   onReply(reply: Reply): void {
     if (this.closed) return;
-    const head = this.#awaited[0];
-    if (head === undefined || head.sentAfter === this.#arrivals) {
+    const { head, arrivals } = this.#exchange;
+    if (head === undefined || head.sentAfter === arrivals) {
       this.#onUnsolicited(reply);
     } else if (reply.code === 421 && this.#ready && head.phase !== 'quit') {
       this.#close({ kind: 'goodbye', phase: head.phase, reply }, head, reply);
     } else {
-      this.#awaited.shift();
+      this.#exchange.answered();
       this.#dispatch(head, reply);
       this.#sendWhatMayGo();
       this.#quitWhenIdle();
@@ -224,7 +214,7 @@ export class Session<T extends Transaction> {
   onLost(cause: CloseCause, contentsUnsent: number): void {
     if (this.closed) return;
     this.onArrival(contentsUnsent);
-    const ahead = this.#pipelines && this.#awaited.length > 1;
+    const ahead = this.#pipelines && this.#exchange.awaits > 1;
     if (
       (cause.kind === 'malformed' && this.#pipelines) ||
       (cause.kind === 'timeout' && ahead) ||
@@ -270,15 +260,15 @@ export class Session<T extends Transaction> {
   #open(step: OpeningStep, head: Awaited<T> | null, reply: Reply | null): void {
     switch (step.kind) {
       case 'say':
-        this.#send(step.text, step.awaits, null, -1);
+        this.#exchange.send(step.text, step.awaits, null);
         break;
       case 'secure':
-        this.#await('handshake', null);
-        this.#decide(step);
+        this.#exchange.await('handshake', null);
+        this.#exchange.decide(step);
         break;
       case 'ready':
         this.#ready = true;
-        this.#decide(step);
+        this.#exchange.decide(step);
         break;
       case 'close':
         this.#close(step.cause, null, null);
@@ -302,8 +292,7 @@ export class Session<T extends Transaction> {
     work.mail = 'refused';
     fill(work, answered(reply, 'mail'));
     // In lockstep the RCPT commands behind it were not sent yet, and never will be.
-    work.rcptsAwaited -= this.#unsent.length;
-    this.#unsent.length = 0;
+    work.rcptsAwaited -= this.#exchange.dropUnsent();
     if (work.rcptsAwaited === 0 && !work.dataSent && !work.ahead) this.#onEnvelopeAnswered(work);
   }
 
@@ -335,7 +324,7 @@ export class Session<T extends Transaction> {
       this.#protocolFault(head, reply);
     } else if (work.accepted === 0) {
       // RFC 2920 §3.1: the host waits for content that is for nobody.
-      this.#send(LONE_DOT, 'endOfData', null, -1);
+      this.#exchange.send(LONE_DOT, 'endOfData', null);
       this.#settle(work);
     } else if (work.mail === 'refused') {
       // RCPT and DATA accepted all the same: a dot would deliver an empty message, so leave.
@@ -348,10 +337,10 @@ export class Session<T extends Transaction> {
   #sendContent(work: Work<T>, chunked: boolean): void {
     const octets = work.transaction.content;
     work.chunked = chunked;
-    work.sentAfter = this.#arrivals;
-    if (chunked) this.#text += command.bdatLast(octets.length);
-    this.#decide({ kind: 'content', octets, stuffed: !chunked });
-    this.#await('endOfData', work);
+    work.sentAfter = this.#exchange.arrivals;
+    if (chunked) this.#exchange.write(command.bdatLast(octets.length));
+    this.#exchange.decide({ kind: 'content', octets, stuffed: !chunked });
+    this.#exchange.await('endOfData', work);
   }
 
   #onEndOfData(head: Awaited<T>, reply: Reply): void {
@@ -366,7 +355,7 @@ export class Session<T extends Transaction> {
       else this.#abandon(work);
     } else if (work.chunked && reply.code >= 500 && reply.code <= 504) {
       // BDAT itself is not understood: no judgement of the message, which goes again without it.
-      this.#works.splice(this.#works.indexOf(work), 1);
+      this.#underWay.remove(work);
       this.#stepDown();
       this.#close(protocolCause(head, reply), null, null, work.transaction);
     } else {
@@ -390,13 +379,9 @@ export class Session<T extends Transaction> {
 
   /** The host cannot have the end of its content: it was not handed out, or not yet to the socket. */
   #isUnsent(work: Work<T>): boolean {
-    if (work.sentAfter === NOT_SENT || work.sentAfter === this.#arrivals) return true;
+    if (work.sentAfter === NOT_SENT || work.sentAfter === this.#exchange.arrivals) return true;
     // Contents leave in order, so those not sent are the latest.
-    let later = 0;
-    for (let at = this.#works.length - 1; this.#works[at] !== work; at -= 1) {
-      if (this.#works[at]!.sentAfter !== NOT_SENT) later += 1;
-    }
-    return later < this.#contentsUnsent;
+    return this.#contentsUnsent > 0 && this.#underWay.sentBehind(work) < this.#contentsUnsent;
   }
 
   /** 421 may come at any time (RFC 5321 §3.8); any other reply out of turn means we are out of step. */
@@ -409,44 +394,22 @@ export class Session<T extends Transaction> {
   #quitWhenIdle(): void {
     if (!this.#quitting || !this.idle || this.closed || this.#saidQuit) return;
     this.#saidQuit = true;
-    this.#send(command.QUIT, 'quit', null, -1);
-  }
-
-  #decide(action: Action<T>): void {
-    this.#endText();
-    this.#actions.push(action);
-  }
-
-  #endText(): void {
-    if (this.#text === '') return;
-    this.#actions.push({ kind: 'command', text: this.#text });
-    this.#text = '';
-  }
-
-  #send(text: string, phase: WaitPhase, work: Work<T> | null, recipient: number): void {
-    this.#text += text;
-    this.#await(phase, work, recipient);
-  }
-
-  #await(phase: WaitPhase, work: Work<T> | null, recipient = -1): void {
-    this.#awaited.push({ phase, work, recipient, sentAfter: this.#arrivals });
+    this.#exchange.send(command.QUIT, 'quit', null);
   }
 
   #queue(text: string, phase: WaitPhase, work: Work<T> | null, recipient = -1): void {
-    if (this.#pipelines) this.#send(text, phase, work, recipient);
-    else this.#unsent.push({ text, phase, work, recipient });
+    if (this.#pipelines) this.#exchange.send(text, phase, work, recipient);
+    else this.#exchange.sendLater(text, phase, work, recipient);
   }
 
   #sendWhatMayGo(): void {
-    if (this.#awaited.length > 0 || this.closed) return;
-    const next = this.#unsent.shift();
-    if (next !== undefined) this.#send(next.text, next.phase, next.work, next.recipient);
+    if (this.#exchange.awaits === 0 && !this.closed) this.#exchange.sendNext();
   }
 
   /** Ends a transaction that the host may still hold open. */
   #abandon(work: Work<T>): void {
     // Where another was sent behind it already, its RSET was too.
-    const isLast = this.#works.at(-1) === work;
+    const isLast = this.#underWay.last === work;
     this.#dirty = isLast && (work.ahead || work.mail === 'accepted' || work.accepted > 0);
     this.#settle(work);
   }
@@ -459,16 +422,15 @@ export class Session<T extends Transaction> {
   }
 
   #tell(work: Work<T>): void {
-    const at = this.#works.indexOf(work);
-    if (at !== -1) this.#works.splice(at, 1);
+    this.#underWay.remove(work);
     // No fact is null any more: fill() ran, or every recipient was refused.
     const facts = work.facts as RecipientFact[];
-    this.#decide({ kind: 'outcome', transaction: work.transaction, facts });
+    this.#exchange.decide({ kind: 'outcome', transaction: work.transaction, facts });
   }
 
   #stepDown(): void {
     const manners = behavedBy(this.#options.manners, this.sentAhead > 0);
-    if (!isLastRung(manners)) this.#decide({ kind: 'stepDown', manners });
+    if (!isLastRung(manners)) this.#exchange.decide({ kind: 'stepDown', manners });
   }
 
   #protocolFault(head: Awaited<T>, reply: Reply): void {
@@ -484,19 +446,17 @@ export class Session<T extends Transaction> {
    */
   #close(cause: CloseCause, head: Awaited<T> | null, reply: Reply | null, returned?: T): void {
     this.closed = true;
-    // What was decided in this arrival and not yet taken is not said any more.
-    this.#actions = this.#actions.filter(({ kind }) => kind !== 'command' && kind !== 'content');
-    this.#text = '';
-    const { told, untouched } = settleAtEnd(this.#works, {
+    this.#exchange.silence();
+    const { told, untouched } = settleAtEnd(this.#underWay.works, {
       cause,
       answer: reply === null ? null : { head: head!, reply },
       gotSomewhere: this.settled > 0 || (cause.kind === 'protocol' && this.#steppable),
       isUnsent: (work) => this.#isUnsent(work),
     });
     for (const work of told) this.#tell(work);
-    this.#works.length = 0;
+    this.#underWay.clear();
     const back = returned === undefined ? untouched : [returned, ...untouched];
-    this.#decide({ kind: 'close', cause, untouched: back });
+    this.#exchange.decide({ kind: 'close', cause, untouched: back });
   }
 
   get #steppable(): boolean {

@@ -127,7 +127,7 @@ export class Transport {
     const { octets, stuffed } = content;
     while (content.at < octets.length && !this.#blocked) {
       const end = Math.min(content.at + SLICE_OCTETS_MAX, octets.length);
-      const slice = stuffed ? stuffedSlice(octets, content.at) : octets.subarray(content.at, end);
+      const slice = stuffed ? stuffedSlice(octets, content.at) : sliceOf(octets, content.at, end);
       content.at = end;
       this.#blocked = !this.#socket.write(slice);
     }
@@ -220,6 +220,10 @@ export class Transport {
     });
   }
 }
+
+/** A usual message is one slice, and needs no other view. */
+const sliceOf = (octets: Buffer, start: number, end: number): Buffer =>
+  start === 0 && end === octets.length ? octets : octets.subarray(start, end);
 
 const codeOf = (error: Error): string =>
   'code' in error && typeof error.code === 'string' ? error.code : error.name;

@@ -22,6 +22,11 @@ const WASTES_MAX = 2;
 
 type Asked = 'mail' | 'rcpt' | 'rset';
 
+interface Heard {
+  readonly enhanced: string | null;
+  readonly wording: string;
+}
+
 export class Window {
   #size = 1;
   /** Transactions that went through since the window was last shut, or opened further. */
@@ -29,8 +34,8 @@ export class Window {
   #proof = PROOF;
   #wastes = 0;
   #indistinct = false;
-  /** How the host words its positive reply to each, learnt while nothing was sent ahead. */
-  readonly #wording: Record<Asked, string | null> = { mail: null, rcpt: null, rset: null };
+  /** The host's positive reply to each, learnt while nothing was sent ahead. */
+  readonly #heard: Record<Asked, Heard | null> = { mail: null, rcpt: null, rset: null };
 
   get size(): number {
     return this.#size;
@@ -43,14 +48,19 @@ export class Window {
 
   /** The first positive reply to each of the commands whose reply must not be taken for that to content. */
   heard(asked: Asked, reply: Reply): void {
-    this.#wording[asked] ??= wordingOf(reply);
+    this.#heard[asked] ??= { enhanced: reply.enhanced, wording: wordingOf(reply) };
   }
 
   /** This positive reply to content reads as those to other commands do. */
   indistinct(reply: Reply): boolean {
+    const { enhanced } = reply;
+    const { mail, rcpt, rset } = this.#heard;
+    // The codes alone tell most hosts' replies apart.
+    const isAlike =
+      enhanced === mail?.enhanced || enhanced === rcpt?.enhanced || enhanced === rset?.enhanced;
+    if (!isAlike) return false;
     const wording = wordingOf(reply);
-    const { mail, rcpt, rset } = this.#wording;
-    return wording === mail || wording === rcpt || wording === rset;
+    return wording === mail?.wording || wording === rcpt?.wording || wording === rset?.wording;
   }
 
   /** A message was taken, with `reply`. */

@@ -41,18 +41,22 @@ export interface Unsent<T extends Transaction> {
   readonly recipient: number;
 }
 
-export const newWork = <T extends Transaction>(transaction: T, overlapped: boolean): Work<T> => ({
-  transaction,
-  facts: transaction.recipients.map(() => null),
-  overlapped,
-  mail: 'awaited',
-  rcptsAwaited: 0,
-  accepted: 0,
-  dataSent: false,
-  chunked: false,
-  ahead: false,
-  sentAfter: NOT_SENT,
-});
+export function newWork<T extends Transaction>(transaction: T, overlapped: boolean): Work<T> {
+  const facts: null[] = [null];
+  while (facts.length < transaction.recipients.length) facts.push(null);
+  return {
+    transaction,
+    facts,
+    overlapped,
+    mail: 'awaited',
+    rcptsAwaited: 0,
+    accepted: 0,
+    dataSent: false,
+    chunked: false,
+    ahead: false,
+    sentAfter: NOT_SENT,
+  };
+}
 
 /** Gives `fact` to every recipient that has none yet. */
 export function fill<T extends Transaction>(work: Work<T>, fact: RecipientFact): void {

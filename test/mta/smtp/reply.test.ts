@@ -195,3 +195,23 @@ test('one line for people', () => {
   );
   expect(formatReply({ code: 250, enhanced: null, lines: [''] })).toBe('250');
 });
+
+describe('a line that was seen before', () => {
+  test('is the same reply again, also behind many others', () => {
+    const numbered = Array.from({ length: 40 }, (_, number) => `250 2.0.0 queued as ${number}`);
+    const lines = ['250 2.1.0 ok', ...numbered, '250 2.1.0 ok', ...numbered.toReversed()];
+    const replies = parse([Buffer.from(lines.map((line) => `${line}\r\n`).join(''))]);
+    expect(
+      replies.map((reply) => (typeof reply === 'string' ? reply : formatReply(reply))),
+    ).toEqual(lines);
+  });
+
+  test('is not taken for one where it ends a reply of several lines', () => {
+    const input = '250 mx.example\r\n250-first\r\n250 mx.example\r\n550-a\r\n250 mx.example\r\n';
+    expect(parse([Buffer.from(input)])).toEqual([
+      { code: 250, enhanced: null, lines: ['mx.example'] },
+      { code: 250, enhanced: null, lines: ['first', 'mx.example'] },
+      'malformed reply, another code in one reply',
+    ]);
+  });
+});
