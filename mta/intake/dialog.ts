@@ -6,62 +6,37 @@
  * - No reply quotes what the client sent, so nothing can be injected into one.
  */
 import { isIPv4 } from 'node:net';
-import type { Priority } from '../envelope.ts';
-import { type MessageExtra, type RecipientExtra, writeExtra } from '../extra.ts';
+import { type RecipientExtra, writeExtra } from '../extra.ts';
 import { type Forward, type Mailbox, parsePath } from './address.ts';
-import type { Principal } from './allowances.ts';
 import { Collector } from './collector.ts';
-import { type PathCommand, parseCommand, parsePathCommand } from './command.ts';
+import { parseCommand, parsePathCommand } from './command.ts';
 import type { Refusal } from './counters.ts';
-import { decodeBase64, parsePlain } from './credentials.ts';
-import { readMailDsn, readRcptDsn } from './dsn-parameters.ts';
-import type { Draft, Intake } from './intake.ts';
-import { readPriority } from './mt-priority.ts';
+import { readRcptDsn } from './dsn-parameters.ts';
+import type { Draft, Intake, SubmissionOptions } from './intake.ts';
+import { Login } from './login.ts';
+import { type MailParameters, readMailParameters } from './mail-parameters.ts';
 import type { Protocol } from './received.ts';
-import { busyReply, type Refused } from './replies.ts';
+import { busyReply, type Refused, refused, type Step, say } from './replies.ts';
 import { parseXclient, XCLIENT_OFFER } from './xclient.ts';
 
 /** Errors between two messages taken after which a client is sent away; a legitimate one stays far below. */
 export const ERRORS_MAX = 20;
 /** What counts as one. Not what a mailing list of poor quality brings about: a bad recipient costs itself only. */
 const ERRORS: ReadonlySet<Refusal> = new Set(['syntax', 'relay', 'auth']);
-export const AUTH_FAILURES_MAX = 3;
-
-export interface Step {
-  /** Lines without the last CRLF; '' says nothing. */
-  readonly reply: string;
-  /** What the session does when the reply is on its way; verify: ask verify() for the next step. */
-  readonly next: 'command' | 'content' | 'secure' | 'verify' | 'close';
-}
 
 interface Transaction {
   readonly reversePath: Mailbox | null;
-  readonly utf8: boolean;
-  /** SIZE as announced, 0 when it was not. */
-  readonly octets: number;
+  readonly parameters: MailParameters;
   readonly recipients: Forward[];
-  /** RET and ENVID. */
-  readonly dsn: MessageExtra;
-  readonly priority: Priority;
 }
 
-const say = (reply: string): Step => ({ reply, next: 'command' });
 const OK = say('250 2.0.0 OK');
 const MAIL_OK = say('250 2.1.0 OK');
 const RCPT_OK = say('250 2.1.5 OK');
 const NO_DSN: RecipientExtra = {};
 const SEND_DATA: Step = { reply: '354 end with <CR><LF>.<CR><LF>', next: 'content' };
 const BYE: Step = { reply: '221 2.0.0 bye', next: 'close' };
-const VERIFY: Step = { reply: '', next: 'verify' };
 const SECURE: Step = { reply: '220 2.0.0 ready to start TLS', next: 'secure' };
-/** MAIL parameters whose bad values are told from parameters that nobody knows. */
-const KNOWN_PARAMETERS: ReadonlySet<string> = new Set([
-  'SIZE',
-  'SMTPUTF8',
-  'BODY',
-  'AUTH',
-  'MT-PRIORITY',
-]);
 const CONTROL = /[\x00-\x1f\x7f]/;
 
 export class Dialog {
@@ -76,24 +51,18 @@ export class Dialog {
   #secure = false;
   #helo = '';
   #extended = false;
-  /** Who authenticated, or null. */
-  #principal: Principal | null = null;
-  /** To be verified. */
-  #claim: { readonly name: string; readonly password: string } | null = null;
-  /** AUTH waits for a line: of PLAIN, the user of LOGIN, or its password. */
-  #expecting: 'plain' | 'user' | 'password' | null = null;
-  #authUser = '';
+  readonly #login: Login;
   #transaction: Transaction | null = null;
   #content: Collector | null = null;
   /** A message has been sent, and answered. */
   hasSent = false;
   #errors = 0;
-  #authFailures = 0;
 
   constructor(intake: Intake, address: string, tls: boolean) {
     this.#intake = intake;
     this.#address = address;
     this.#tls = tls;
+    this.#login = new Login(intake);
     this.#allowed = intake.allows(address);
     this.#trusted = intake.settings.smtp_trusted.some((network) => network.contains(address));
   }
@@ -122,7 +91,9 @@ export class Dialog {
 
   /** @param line without its CRLF; untrusted */
   onLine(line: string): Step {
-    const step = this.#expecting === null ? this.#onCommand(line) : this.#onAuthLine(line);
+    const step = this.#login.isExpecting
+      ? this.#answer(this.#login.onLine(line))
+      : this.#onCommand(line);
     if (this.#errors < ERRORS_MAX || step.next === 'close') return step;
     return { reply: `${step.reply}\r\n421 4.7.0 too many errors`, next: 'close' };
   }
@@ -133,7 +104,7 @@ export class Dialog {
     this.#secure = true;
     this.#helo = '';
     this.#extended = false;
-    this.#principal = null;
+    this.#login.principal = null;
   }
 
   /** After a step to content: where to put it. */
@@ -143,23 +114,32 @@ export class Dialog {
 
   /** The finished message; the transaction ends with reset(). */
   draft(): Draft {
-    const { reversePath, recipients, utf8, dsn } = this.#transaction!;
-    const priority = this.#isStranger ? 'normal' : this.#transaction!.priority;
-    const extra = writeExtra(dsn);
-    const tenant = this.#principal?.tenant ?? '';
+    const { reversePath, recipients, parameters } = this.#transaction!;
     return {
       door: 'smtp',
       reversePath,
       recipients,
       content: this.#content!,
-      mayUseUtf8: utf8,
-      trace: { protocol: this.#protocol(utf8), helo: this.#helo, address: this.#address },
-      origin: `smtp ${this.#address}`,
-      options: {
-        priority,
-        ...(tenant === '' ? {} : { tenant }),
-        ...(extra === undefined ? {} : { extra }),
+      mayUseUtf8: parameters.utf8,
+      trace: {
+        protocol: this.#protocol(parameters.utf8),
+        helo: this.#helo,
+        address: this.#address,
       },
+      origin: `smtp ${this.#address}`,
+      options: this.#options(parameters),
+    };
+  }
+
+  #options(parameters: MailParameters): SubmissionOptions {
+    const priority = this.#isStranger ? 'normal' : parameters.priority;
+    const extra = writeExtra(parameters.extra);
+    const tenant = this.#login.principal?.tenant ?? '';
+    if (extra === undefined && tenant === '') return { priority };
+    return {
+      priority,
+      ...(tenant === '' ? {} : { tenant }),
+      ...(extra === undefined ? {} : { extra }),
     };
   }
 
@@ -247,70 +227,45 @@ export class Dialog {
     const command = parsePathCommand(argument, 'FROM');
     if (command === null)
       return this.#refuse('syntax', '501 5.5.4 write MAIL FROM:<local-part@domain>');
-    const limits = this.#readMailParameters(command);
-    if ('reason' in limits) return this.#refuse(limits.reason, limits.reply);
+    const parameters = readMailParameters(command.parameters, this.#secure);
+    if ('reason' in parameters) return this.#answer(parameters);
+    const bound = this.#boundReached(parameters);
+    if (bound !== null) return this.#answer(bound);
     const mailbox = command.path === '' ? null : parsePath(command.path);
     if (mailbox !== null && mailbox.fault !== null)
       return this.#refuse('address', `501 5.1.7 ${mailbox.text}`);
-    if (mailbox !== null && !mailbox.ascii && !limits.utf8)
+    if (mailbox !== null && !mailbox.ascii && !parameters.utf8)
       return this.#refuse('address', '553 5.6.7 address needs SMTPUTF8');
-    this.#transaction = { reversePath: mailbox, recipients: [], ...limits };
+    this.#transaction = { reversePath: mailbox, parameters, recipients: [] };
     return MAIL_OK;
   }
 
   /** @returns what to say while the allowance of who authenticated is spent, or null */
   #overRate(): string | null {
     const { allowances } = this.#intake;
-    const waitMs = this.#principal === null ? null : allowances.waitMs(this.#principal);
+    const waitMs = this.#login.principal === null ? null : allowances.waitMs(this.#login.principal);
     if (waitMs === null) return null;
-    const rate = allowances.ratePerSecond(this.#principal!);
+    const rate = allowances.ratePerSecond(this.#login.principal!);
     return `450 4.7.1 more than ${rate} recipients a second, try again in ${Math.ceil(waitMs / 1000)} seconds (bound key_rate)`;
   }
 
-  #readMailParameters({
-    parameters,
-  }: PathCommand): Omit<Transaction, 'reversePath' | 'recipients'> | Refused {
-    let utf8 = false;
-    let priority: Priority = 'normal';
-    let octets = 0;
-    let requireTls = false;
-    for (const [name, value] of parameters) {
-      if (name === 'SIZE' && /^\d{1,20}$/.test(value)) octets = Number(value);
-      else if (name === 'SMTPUTF8' && value === '') utf8 = true;
-      // What the body is, the body will tell; a client that declares 7BIT and sends octets above 127 is
-      // believed about neither, as refusing would lose mail that every server carries.
-      else if (name === 'BODY' && /^(7BIT|8BITMIME)$/i.test(value)) continue;
-      // RFC 4954 §5: must be understood where AUTH is offered; we vouch for no one, so it goes no further.
-      else if (name === 'AUTH' && value !== '') continue;
-      else if (name === 'RET' || name === 'ENVID') continue;
-      else if (name === 'REQUIRETLS' && value === '' && this.#secure) requireTls = true;
-      else if (name === 'MT-PRIORITY' && readPriority(value) !== null) {
-        priority = readPriority(value)!;
-      } else if (KNOWN_PARAMETERS.has(name)) {
-        return { reason: 'syntax', reply: `501 5.5.4 bad value of ${name}` };
-      } else return { reason: 'syntax', reply: '555 5.5.4 MAIL parameter not recognized' };
-    }
-    const dsn = readMailDsn(parameters);
-    if (dsn === null) return { reason: 'syntax', reply: '501 5.5.4 bad value of RET or ENVID' };
-    const bound = this.#intake.pressure.reached();
+  /** @returns what to say when there is no room for such a message, or null */
+  #boundReached({ octets }: MailParameters): Refused | null {
+    const { pressure, held, settings } = this.#intake;
+    const bound = pressure.reached();
     if (bound !== null) return busyReply(bound);
-    const { message_bytes } = this.#intake.settings;
-    if (octets > message_bytes) {
-      return {
-        reason: 'size',
-        reply: `552 5.3.4 message exceeds the size limit of ${message_bytes} octets`,
-      };
+    if (octets > settings.message_bytes) {
+      const limit = `${settings.message_bytes} octets`;
+      return refused('size', `552 5.3.4 message exceeds the size limit of ${limit}`);
     }
-    const { held } = this.#intake;
-    if (octets > held.max - held.held) return busyReply(held.name);
-    return { utf8, octets, dsn: requireTls ? { ...dsn, requireTls } : dsn, priority };
+    return octets > held.max - held.held ? busyReply(held.name) : null;
   }
 
   #onRcpt(argument: string): Step {
     const transaction = this.#transaction;
     if (transaction === null) return this.#refuse('syntax', '503 5.5.1 MAIL first');
     const { allowances } = this.#intake;
-    const recipientsMax = allowances.recipientsMax(this.#principal);
+    const recipientsMax = allowances.recipientsMax(this.#login.principal);
     if (transaction.recipients.length >= recipientsMax) {
       return this.#refuse(
         'recipients',
@@ -335,11 +290,11 @@ export class Dialog {
     }
     const mailbox = parsePath(command.path);
     if (mailbox.fault !== null) return this.#refuse('address', `501 5.1.3 ${mailbox.text}`);
-    if (!mailbox.ascii && !transaction.utf8)
+    if (!mailbox.ascii && !transaction.parameters.utf8)
       return this.#refuse('address', '553 5.6.7 address needs SMTPUTF8');
     const refusal = this.#refuseRecipient(mailbox, transaction);
     if (refusal !== null) return refusal;
-    if (this.#principal !== null) allowances.take(this.#principal, 1);
+    if (this.#login.principal !== null) allowances.take(this.#login.principal, 1);
     const extra = writeExtra(dsn);
     transaction.recipients.push(extra === undefined ? mailbox : { ...mailbox, extra });
     return RCPT_OK;
@@ -354,7 +309,7 @@ export class Dialog {
     }
     if (this.#isStranger) return this.#refuse('relay', '550 5.7.1 relaying denied');
     if (suppressions === null || !suppressions.atSmtp) return null;
-    const tenant = this.#principal?.tenant ?? '';
+    const tenant = this.#login.principal?.tenant ?? '';
     const verdict = suppressions.find(mailbox.address, tenant);
     if (verdict === null) return null;
     suppressions.tell(verdict, {
@@ -371,11 +326,10 @@ export class Dialog {
     if (this.#transaction === null) return this.#refuse('syntax', '503 5.5.1 MAIL first');
     if (this.#transaction.recipients.length === 0)
       return this.#refuse('syntax', '554 5.5.1 no valid recipients');
-    this.#content = Collector.open(this.#intake.held, this.#transaction.octets);
+    this.#content = Collector.open(this.#intake.held, this.#transaction.parameters.octets);
     if (this.#content !== null) return SEND_DATA;
     this.reset();
-    const { reason, reply } = busyReply(this.#intake.held.name);
-    return this.#refuse(reason, reply);
+    return this.#answer(busyReply(this.#intake.held.name));
   }
 
   /** What follows is said by the client that the peer names; the session begins anew. */
@@ -389,7 +343,7 @@ export class Dialog {
       this.#allowed = this.#intake.allows(client.address);
     }
     const { credentials } = this.#intake;
-    this.#principal = client.login === null ? null : credentials.vouchedFor(client.login);
+    this.#login.principal = client.login === null ? null : credentials.vouchedFor(client.login);
     this.#helo = client.helo ?? '';
     return say(`220 ${this.#intake.settings.hostname} ESMTP Postilion`);
   }
@@ -405,82 +359,40 @@ export class Dialog {
   #onAuth(argument: string): Step {
     if (!this.#intake.credentials.any) return this.#refuse('syntax', '502 5.5.1 AUTH not offered');
     if (!this.#mayAuthenticate()) {
-      if (this.#principal !== null)
+      if (this.#login.principal !== null)
         return this.#refuse('syntax', '503 5.5.1 already authenticated');
       return this.#refuse('auth', '538 5.7.11 not without TLS');
     }
     if (this.#helo === '' || this.#transaction !== null)
       return this.#refuse('syntax', '503 5.5.1 not now');
-    const [mechanism = '', initial, ...rest] = argument.split(' ');
-    if (rest.length > 0) return this.#refuse('syntax', '501 5.5.4 too many arguments');
-    switch (mechanism.toUpperCase()) {
-      case 'PLAIN':
-        this.#expecting = 'plain';
-        return initial === undefined ? say('334 ') : this.#onAuthLine(initial);
-      case 'LOGIN':
-        this.#expecting = 'user';
-        return initial === undefined ? say('334 VXNlcm5hbWU6') : this.#onAuthLine(initial);
-      default:
-        return this.#refuse('syntax', '504 5.5.4 mechanism not offered; PLAIN and LOGIN are');
-    }
-  }
-
-  #onAuthLine(line: string): Step {
-    const expected = this.#expecting;
-    this.#expecting = null;
-    if (line === '*') return this.#refuse('auth', '501 5.7.0 authentication cancelled');
-    if (expected === 'plain') {
-      const plain = parsePlain(line);
-      if (plain === null) return this.#refuse('auth', '501 5.5.2 not a PLAIN message');
-      return this.#authenticate(plain.name, plain.password);
-    }
-    const text = decodeBase64(line);
-    if (text === null) return this.#refuse('auth', '501 5.5.2 not base64');
-    if (expected === 'password') return this.#authenticate(this.#authUser, text);
-    this.#authUser = text;
-    this.#expecting = 'password';
-    return say('334 UGFzc3dvcmQ6');
-  }
-
-  #authenticate(name: string, password: string): Step {
-    this.#claim = { name, password };
-    return VERIFY;
+    return this.#answer(this.#login.begin(argument));
   }
 
   /** After a step to verify; until it resolves nothing else may be said. */
   async verify(): Promise<Step> {
-    const { name, password } = this.#claim!;
-    this.#claim = null;
-    const verdict = await this.#intake.credentials.verify(name, password);
-    if (typeof verdict !== 'string') {
-      this.#principal = verdict;
-      return say('235 2.7.0 authenticated');
-    }
-    if (verdict === 'busy') {
-      return this.#refuse('busy', '454 4.7.0 too many passwords to look at, try again later');
-    }
-    this.#intake.refuse('auth');
-    this.#authFailures += 1;
-    const reply = '535 5.7.8 user or password wrong';
-    if (this.#authFailures < AUTH_FAILURES_MAX) return say(reply);
-    return { reply: `${reply}\r\n421 4.7.0 too many failures`, next: 'close' };
+    return this.#answer(await this.#login.verify());
   }
 
   /** May send to domains of our own and nowhere else. */
   get #isStranger(): boolean {
-    return !this.#allowed && this.#principal === null;
+    return !this.#allowed && this.#login.principal === null;
   }
 
   /** A password crosses no network in the clear: TLS, or a client on this very machine. */
   #mayAuthenticate(): boolean {
     const safe = this.#secure || isLoopback(this.#address);
-    return safe && this.#intake.credentials.any && this.#principal === null && this.#extended;
+    return safe && this.#intake.credentials.any && this.#login.principal === null && this.#extended;
   }
 
   #protocol(utf8: boolean): Protocol {
     if (!this.#extended) return 'SMTP';
-    const variant = `${this.#secure ? 'S' : ''}${this.#principal === null ? '' : 'A'}` as const;
+    const variant =
+      `${this.#secure ? 'S' : ''}${this.#login.principal === null ? '' : 'A'}` as const;
     return utf8 ? `UTF8SMTP${variant}` : `ESMTP${variant}`;
+  }
+
+  #answer(outcome: Step | Refused): Step {
+    return 'reason' in outcome ? this.#refuse(outcome.reason, outcome.reply) : outcome;
   }
 
   #refuse(reason: Refusal, reply: string): Step {

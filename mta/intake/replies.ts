@@ -1,4 +1,4 @@
-/** Owns the replies of the SMTP door: one table for content, one for what acceptance may throw. */
+/** Owns the replies of the SMTP door: their form, one table for content, one for what acceptance may throw. */
 import { IntakeBusy, MessageNotSigned, type SpoolTrouble, SpoolUnavailable } from '../errors.ts';
 import { type ContentFault, FAULT_TEXT } from './content.ts';
 import type { Refusal } from './counters.ts';
@@ -9,7 +9,16 @@ export interface Refused {
   readonly reply: string;
 }
 
-const refused = (reason: Refusal, reply: string): Refused => ({ reason, reply });
+export interface Step {
+  /** Lines without the last CRLF; '' says nothing. */
+  readonly reply: string;
+  /** What the session does when the reply is on its way; verify: ask verify() for the next step. */
+  readonly next: 'command' | 'content' | 'secure' | 'verify' | 'close';
+}
+
+export const say = (reply: string): Step => ({ reply, next: 'command' });
+
+export const refused = (reason: Refusal, reply: string): Refused => ({ reason, reply });
 
 /** 554 and not 500: that is for command lines, and after DATA it is not a reply a client expects (RFC 5321 §4.3.2). */
 const CONTENT: Readonly<Record<ContentFault, Refused>> = {

@@ -11,9 +11,15 @@ import { type SecureContext, TLSSocket } from 'node:tls';
 import { formatMessageId, type Submission } from '../envelope.ts';
 import { COMMAND_OCTETS_MAX } from './command.ts';
 import { DataReader } from './data-reader.ts';
-import { Dialog, type Step } from './dialog.ts';
+import { Dialog } from './dialog.ts';
 import type { Intake } from './intake.ts';
-import { busyReply, type Refused, refusedAcceptance, refusedContent } from './replies.ts';
+import {
+  busyReply,
+  type Refused,
+  refusedAcceptance,
+  refusedContent,
+  type Step,
+} from './replies.ts';
 
 /** RFC 5321 §4.5.3.2.7 asks a server to wait at least five minutes for the next command. */
 export const IDLE_TIMEOUT_MS = 300_000;
