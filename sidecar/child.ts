@@ -7,7 +7,7 @@ import { type SocketBinder, socketBinder } from '../resolver/sockets.ts';
 import { type HandedSocket, HandedSockets } from '../runtime/handed-sockets.ts';
 import { loadConfig, parseChecked } from './config/load.ts';
 import { EXIT } from './exit.ts';
-import { createLog } from './log.ts';
+import { createLog, logUncaught } from './log.ts';
 import { planOf } from './plan.ts';
 import { type PreparedProgram, prepareProgram, type RunningProgram } from './programs.ts';
 import {
@@ -83,6 +83,7 @@ async function prepare(program: ProgramName, order: Start): Promise<() => Promis
   const config = parseChecked(raw);
   const load = () => (request === undefined ? { config, raw } : loadConfig(request));
   const log = createLog(program, config.log.level);
+  logUncaught(log);
   const supervision = {
     status: () => upgradeStatus,
     upgrade: () => tell({ kind: 'upgrade' }),

@@ -2,6 +2,7 @@
 import { writeSync } from 'node:fs';
 import { type Logger, pino } from 'pino';
 import type { LogLevel } from './config/schema.ts';
+import { EXIT } from './exit.ts';
 
 const STDERR = 2;
 /** A pipe that is full is tried again so often before a line is dropped, a tenth of a second in all. */
@@ -22,6 +23,14 @@ export function createLog(program: string, level: LogLevel): Logger {
   );
   lines.onAgain = (lost) => log.warn({ lost }, 'lines before this one could not be written');
   return log;
+}
+
+/** A mistake that nobody caught ends the process, as ever; it is a line of the log, with its traces. */
+export function logUncaught(log: Logger): void {
+  process.on('uncaughtException', (err: Error) => {
+    log.error({ err }, `ends by a mistake: ${err.message}`);
+    process.exit(EXIT.failed);
+  });
 }
 
 /**

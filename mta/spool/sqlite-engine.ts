@@ -146,7 +146,9 @@ class SqliteSpool implements Spool {
       workerData: setup,
     });
     this.#worker.on('message', (reply: BatchReply) => this.#onReply(reply));
-    this.#worker.on('error', (error) => this.#onEnd(`the thread of the spool failed: ${error}`));
+    this.#worker.on('error', (error) => {
+      this.#onEnd(`the thread of the spool failed: ${error}`, error);
+    });
     this.#worker.on('exit', () => this.#onEnd('the thread of the spool has ended'));
   }
 
@@ -375,7 +377,7 @@ class SqliteSpool implements Spool {
   }
 
   /** The thread is gone. After close() that is what was wanted; else nothing here can bring it back. */
-  #onEnd(message: string): void {
+  #onEnd(message: string, cause: unknown = null): void {
     if (this.#ended !== null) return;
     const standing: Standing = { trouble: 'closed', message };
     this.#ended = standing;
@@ -388,7 +390,7 @@ class SqliteSpool implements Spool {
     this.#errands = [];
     this.#appends = [];
     for (const { reject } of lost) reject(new SpoolUnavailable('closed', message));
-    if (this.#closing === null) this.#onLost(new SpoolLost(message));
+    if (this.#closing === null) this.#onLost(new SpoolLost(message, { cause }));
   }
 }
 

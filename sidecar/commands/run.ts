@@ -6,7 +6,7 @@ import { HandedSockets } from '../../runtime/handed-sockets.ts';
 import { type Loaded, type LoadRequest, loadConfig } from '../config/load.ts';
 import { CommandFailed, EXIT } from '../exit.ts';
 import { greet } from '../greeting.ts';
-import { createLog } from '../log.ts';
+import { createLog, logUncaught } from '../log.ts';
 import { planOf } from '../plan.ts';
 import type { ProgramName } from '../protocol.ts';
 import { outliveReaders } from '../readers.ts';
@@ -67,6 +67,7 @@ async function up({ config, raw, file, warnings, request }: Start): Promise<void
     import('../succession.ts'),
   ]);
   const log = createLog('postilion', config.log.level);
+  logUncaught(log);
   const clock = systemClock();
   const shelf = await SocketShelf.open(log);
   const { specs, settle } = specsOf(planOf(config, raw), ownRelease(), { request, shelf });
@@ -101,6 +102,7 @@ async function runAlone(
   outliveReaders();
   const { prepareProgram } = await import('../programs.ts');
   const log = createLog(name, config.log.level);
+  logUncaught(log);
   const load = () => loadConfig(request);
   const sockets = new HandedSockets(activatedSockets());
   const context = { log, raw, load, supervision: null };
