@@ -21,9 +21,10 @@ import type {
   Incident,
   Refusal,
   Standing,
+  WorkerSetup,
 } from './protocol.ts';
 import { discardIndex, openDatabase } from './schema.ts';
-import { type ReadRequest, type SettleRequest, Store } from './store.ts';
+import { type ReadRequest, type SettleRequest, Store, type Surroundings } from './store.ts';
 import { StoreFault, type StoreTrouble, troubleOf } from './trouble.ts';
 
 /** Room that must be free before a full disk is trusted again, the ballast to be made anew included. */
@@ -45,6 +46,7 @@ interface Numbered<R> {
 export class Keeper {
   readonly #folder: string;
   readonly #reserveBytes: number;
+  readonly #segmentOctets: number | undefined;
   readonly #leases = new Leases();
   readonly #out: Out = new Map();
   /** Of the last block that brought one. */
@@ -55,9 +57,10 @@ export class Keeper {
   #tidyAtMs = 0;
   #rebuiltAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(folder: string, reserveBytes: number) {
+  constructor({ folder, reserveBytes, segmentOctets }: WorkerSetup) {
     this.#folder = folder;
     this.#reserveBytes = reserveBytes;
+    this.#segmentOctets = segmentOctets;
   }
 
   run({ sequence, nowMs, appends, requests }: Batch): BatchReply {
@@ -185,12 +188,21 @@ export class Keeper {
     const report = (incident: Incident): void => void this.#incidents.push(incident);
     const db = openDatabase(this.#folder, nowMs, report);
     try {
-      const surroundings = { folder: this.#folder, leases: this.#leases, out: this.#out, report };
-      this.#store = new Store(db, surroundings, nowMs);
+      this.#store = new Store(db, this.#surroundings(report), nowMs);
     } catch (error) {
       db.close();
       throw error;
     }
+  }
+
+  #surroundings(report: Surroundings['report']): Surroundings {
+    return {
+      folder: this.#folder,
+      segments: { reserveOctets: this.#reserveBytes, segmentOctets: this.#segmentOctets },
+      leases: this.#leases,
+      out: this.#out,
+      report,
+    };
   }
 
   /** Leases stay; the log has all that was acknowledged. */

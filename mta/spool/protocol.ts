@@ -126,4 +126,6 @@ export interface BatchReply {
 export interface WorkerSetup {
   readonly folder: string;
   readonly reserveBytes: number;
+  /** A new segment is begun beyond it; tests make it small. */
+  readonly segmentOctets?: number | undefined;
 }

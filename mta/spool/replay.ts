@@ -19,6 +19,9 @@ import { findHeader, HEADER_OCTETS, RecordKind, readHeader, recordOctets } from 
 import { SEGMENT_HEAD_OCTETS, type SegmentId } from './segment-file.ts';
 import { isBefore, type Place, type Segments } from './segments.ts';
 
+/** Compared at a time. */
+const ZEROS = Buffer.alloc(4096);
+
 export interface Replay {
   readonly folder: string;
   readonly segments: Segments;
@@ -65,16 +68,19 @@ function replaySegment(context: Replay, { id: segment, from, isLast }: Part): Me
   }
   const octets = Buffer.allocUnsafeSlow(Math.max(0, file.end - from));
   const buffer = octets.subarray(0, file.read(octets, 0, octets.length, from));
+  const written = writtenOctets(buffer);
+  // A header may end in zeros.
+  const searched = buffer.subarray(0, written + HEADER_OCTETS);
   let lastId = 0;
   let at = 0;
-  while (at < buffer.length) {
+  while (at < written) {
     const header = readHeader(buffer, at, file.salt);
     const next = header === null ? -1 : at + recordOctets(header.metaOctets, header.contentOctets);
     if (header === null || next > buffer.length || !isMetaSound(buffer, at, header)) {
-      const end = findHeader(buffer, at + 1, file.salt);
-      const gap = buffer.subarray(at, end);
-      if (!isLast || isAcknowledged(context, { buffer, at, segment, from, salt: file.salt })) {
-        salvage(context, segment, from + at, gap);
+      const end = findHeader(searched, at + 1, file.salt);
+      const part = { buffer: searched, at, segment, from, salt: file.salt };
+      if (!isLast || isAcknowledged(context, part)) {
+        salvage(context, segment, from + at, buffer.subarray(at, Math.min(end, written)));
       }
       at = end;
       continue;
@@ -84,7 +90,18 @@ function replaySegment(context: Replay, { id: segment, from, isLast }: Part): Me
     lastId = Math.max(lastId, take(context, { segment, at: from + at }, { ...header, meta }));
     at = next;
   }
+  if (isLast && at < buffer.length) context.segments.cutOff({ segment, at: from + at });
   return lastId;
+}
+
+/** @returns octets before the zeros at the end, which are what a process that ended had not come to */
+function writtenOctets(buffer: Buffer): number {
+  let end = buffer.length;
+  while (end % ZEROS.length > 0 && buffer[end - 1] === 0) end -= 1;
+  if (end % ZEROS.length > 0) return end;
+  while (end > 0 && ZEROS.compare(buffer, end - ZEROS.length, end) === 0) end -= ZEROS.length;
+  while (end > 0 && buffer[end - 1] === 0) end -= 1;
+  return end;
 }
 
 /** Whether what cannot be read belongs to a batch whose sync was waited for: another one was begun after it. */
@@ -166,7 +183,7 @@ function take({ journal, applied }: Replay, record: Place, header: Read): Messag
 
 /** What is unreadable stays to be looked at. Zeros are what a file system leaves where nothing was written. */
 function salvage({ folder, report }: Replay, segment: SegmentId, at: number, octets: Buffer): void {
-  if (octets.every((octet) => octet === 0)) return;
+  if (writtenOctets(octets) === 0) return;
   const target = quarantineFolder(folder);
   const path = join(target, `segment-${segment}-${at}`);
   const fd = openSync(path, 'w', 0o600);

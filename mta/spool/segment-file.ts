@@ -8,6 +8,7 @@
  *   folder).
  * - After a failed append nothing behind the last good record is ever taken for one: it is cut off, and
  *   where even that fails the file takes no more.
+ * - Behind its end there is nothing, or zeros where it was made of a spare.
  */
 import {
   closeSync,
@@ -27,7 +28,7 @@ export type SegmentId = number;
 const MAGIC = 'PsSegm01';
 /** Octets before the first record. */
 export const SEGMENT_HEAD_OCTETS = 16;
-const FILE_MODE = 0o600;
+export const FILE_MODE = 0o600;
 const NAME = /^(\d{10})\.seg$/;
 
 export const segmentName = (id: SegmentId): string => `${String(id).padStart(10, '0')}.seg`;
@@ -44,32 +45,48 @@ export class SegmentFile {
   readonly #fd: number;
   /** Where the next record goes; meaningful to the one who appends. */
   #end: number;
+  /** Octets of zeros that the file was made of; 0 where it grows. */
+  #filled: number;
   /** Something is written and not synced. */
   #dirty = false;
 
-  private constructor(id: SegmentId, salt: number, fd: number, end: number) {
+  private constructor(id: SegmentId, salt: number, fd: number, end: number, filled = 0) {
     this.id = id;
     this.salt = salt;
     this.#fd = fd;
     this.#end = end;
+    this.#filled = filled;
   }
 
   /** @throws the system's error; then there is no such file */
   static create(folder: string, id: SegmentId, salt: number): SegmentFile {
+    return SegmentFile.#begin(join(folder, segmentName(id)), 'w+', id, salt);
+  }
+
+  /**
+   * Of the file of zeros that bears its name already.
+   * @throws the system's error; then there is no such file
+   */
+  static createOver(folder: string, id: SegmentId, salt: number): SegmentFile {
+    return SegmentFile.#begin(join(folder, segmentName(id)), 'r+', id, salt);
+  }
+
+  static #begin(path: string, flags: 'w+' | 'r+', id: SegmentId, salt: number): SegmentFile {
     const head = Buffer.alloc(SEGMENT_HEAD_OCTETS);
     head.write(MAGIC, 'latin1');
     head.writeUInt32LE(id, 8);
     head.writeUInt32LE(salt, 12);
-    const fd = openSync(join(folder, segmentName(id)), 'w+', FILE_MODE);
+    const fd = openSync(path, flags, FILE_MODE);
     try {
+      const filled = fstatSync(fd).size;
       writeAll(fd, head, head.length, 0);
       fsyncSync(fd);
+      return new SegmentFile(id, salt, fd, SEGMENT_HEAD_OCTETS, filled);
     } catch (error) {
       closeSync(fd);
-      rmSync(join(folder, segmentName(id)), { force: true });
+      rmSync(path, { force: true });
       throw error;
     }
-    return new SegmentFile(id, salt, fd, SEGMENT_HEAD_OCTETS);
   }
 
   /** @returns null when it has no sound head; throws the system's error, ENOENT for a missing one */
@@ -88,6 +105,11 @@ export class SegmentFile {
 
   get end(): number {
     return this.#end;
+  }
+
+  /** It was made of a spare. */
+  get isFilled(): boolean {
+    return this.#filled > 0;
   }
 
   /**
@@ -114,9 +136,18 @@ export class SegmentFile {
     this.#dirty = false;
   }
 
-  /** Cuts off what a failed append left. @throws the system's error */
+  /** Nothing more is appended: it is made durable, without zeros behind its end. @throws the system's error */
+  finish(): void {
+    this.sync();
+    if (this.#filled <= this.#end) return;
+    this.cut();
+    fsyncSync(this.#fd);
+  }
+
+  /** Cuts off what is behind its end, such as what a failed append left. @throws the system's error */
   cut(): void {
     ftruncateSync(this.#fd, this.#end);
+    this.#filled = 0;
   }
 
   /** @returns octets read, fewer than asked only at the end of the file */

@@ -9,7 +9,7 @@
  * - A file goes when nothing of it is wanted, nothing is appended to it, and no crash can make anybody
  *   read the log from so far back; its row goes after it.
  */
-import { readdirSync, unlinkSync } from 'node:fs';
+import { readdirSync, statfsSync, truncateSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
@@ -21,10 +21,15 @@ import {
   segmentIdOf,
   segmentName,
 } from './segment-file.ts';
+import { Spare } from './spare.ts';
 
 export const SEGMENTS_FOLDER = 'segments';
 /** A new segment is begun beyond this. */
-export const SEGMENT_OCTETS = 64 * 1_048_576;
+const SEGMENT_OCTETS = 64 * 1_048_576;
+/** A spare is made once a segment has an octet for so many of a whole one: a spool at rest needs none. */
+const SPARE_FROM_SHARE = 16;
+/** And only where the disk has room for so many segments beyond what is to be kept free. */
+const SPARE_ROOM_SEGMENTS = 8;
 /** Files kept open for reading, besides the one appended to. */
 const READERS_MAX = 64;
 
@@ -50,8 +55,18 @@ export interface Sparse {
   readonly octets: number;
 }
 
+export interface SegmentsOptions {
+  /** Of the disk, to be kept free. */
+  readonly reserveOctets: number;
+  /** Of a whole segment; smaller ones are for tests. */
+  readonly segmentOctets?: number | undefined;
+}
+
 export class Segments {
   readonly #folder: string;
+  readonly #reserveOctets: number;
+  readonly #segmentOctets: number;
+  readonly #spare: Spare;
   readonly #upsert: Database.Statement<[SegmentId, number, number]>;
   readonly #delete: Database.Statement<[SegmentId]>;
   /** Files that are there, or ought to be. */
@@ -73,8 +88,15 @@ export class Segments {
   #sealedOctets = 0;
 
   /** @throws the system's error */
-  constructor(db: Database.Database, spoolFolder: string) {
+  constructor(
+    db: Database.Database,
+    spoolFolder: string,
+    { reserveOctets, segmentOctets = SEGMENT_OCTETS }: SegmentsOptions,
+  ) {
     this.#folder = join(spoolFolder, SEGMENTS_FOLDER);
+    this.#reserveOctets = reserveOctets;
+    this.#segmentOctets = segmentOctets;
+    this.#spare = new Spare(this.#folder, segmentOctets);
     this.#upsert = db.prepare(
       `INSERT INTO segments (id, messages, octets) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE
        SET messages = messages + excluded.messages, octets = octets + excluded.octets`,
@@ -112,9 +134,23 @@ export class Segments {
 
   /** The segment that the next append goes to. @throws the system's error */
   next(nowMs: number): SegmentFile {
-    if (this.#current !== null && this.#current.end >= SEGMENT_OCTETS) this.seal();
+    if (this.#current !== null && this.#isWhole(this.#current)) this.seal();
     this.#current ??= this.#begin(nowMs);
     return this.#current;
+  }
+
+  /** When there is time: makes a spare ready for the next segment. */
+  prepare(): void {
+    const end = this.#current?.end ?? 0;
+    if (this.#spare.isComing || end < this.#segmentOctets / SPARE_FROM_SHARE) return;
+    const { bavail, bsize } = statfsSync(this.#folder);
+    const wanted = this.#reserveOctets + SPARE_ROOM_SEGMENTS * this.#segmentOctets;
+    if (bavail * bsize >= wanted) this.#spare.make();
+  }
+
+  /** Room is needed. */
+  dropSpare(): void {
+    this.#spare.drop();
   }
 
   /** Where the log ends. */
@@ -241,6 +277,17 @@ export class Segments {
     }
   }
 
+  /** What is behind `at` in a segment that a process has left goes; where it cannot, it stays. */
+  cutOff({ segment, at }: Place): void {
+    this.#readers.get(segment)?.close();
+    this.#readers.delete(segment);
+    try {
+      truncateSync(join(this.#folder, segmentName(segment)), at);
+    } catch {
+      // It is nothing but zeros.
+    }
+  }
+
   /** Makes all that was appended durable. @throws the system's error */
   sync(): void {
     this.#current?.sync();
@@ -248,7 +295,7 @@ export class Segments {
 
   /** Nothing more is appended to the current one. @throws the system's error, when it cannot be synced */
   seal(): void {
-    this.sync();
+    this.#current?.finish();
     this.#retire();
   }
 
@@ -263,6 +310,7 @@ export class Segments {
     this.#current = null;
     for (const file of this.#readers.values()) file.close();
     this.#readers.clear();
+    this.#spare.close();
   }
 
   /** Of one that nothing is appended to. */
@@ -300,10 +348,16 @@ export class Segments {
     }
   }
 
+  /** One that grows ends as soon as there is a spare. */
+  #isWhole({ end, isFilled }: SegmentFile): boolean {
+    if (end >= this.#segmentOctets) return true;
+    return !isFilled && this.#spare.isReady && end >= this.#segmentOctets / SPARE_FROM_SHARE;
+  }
+
   #begin(nowMs: number): SegmentFile {
     makeFolder(this.#folder);
     const id = this.#lastId + 1;
-    const file = SegmentFile.create(this.#folder, id, crc32(`${nowMs} ${id} ${process.pid}`));
+    const file = this.#create(id, crc32(`${nowMs} ${id} ${process.pid}`));
     try {
       syncFolder(this.#folder);
     } catch (error) {
@@ -313,6 +367,16 @@ export class Segments {
     this.#lastId = id;
     this.#known.add(id);
     return file;
+  }
+
+  #create(id: SegmentId, salt: number): SegmentFile {
+    if (!this.#spare.isReady) return SegmentFile.create(this.#folder, id, salt);
+    try {
+      this.#spare.moveTo(join(this.#folder, segmentName(id)));
+      return SegmentFile.createOver(this.#folder, id, salt);
+    } catch {
+      return SegmentFile.create(this.#folder, id, salt);
+    }
   }
 
   /** A full disk leaves a file that can be gone on with; after anything else another one is begun. */

@@ -68,6 +68,8 @@ export interface SqliteSpoolOptions {
   readonly folder: string;
   /** Disk space to keep free, octets; below it nothing is appended. */
   readonly reserveBytes: number;
+  /** Of the log's files; tests make it small. */
+  readonly segmentOctets?: number | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /**
@@ -134,12 +136,19 @@ class SqliteSpool implements Spool {
   /** Set when the thread is gone: then nothing is ever sent again. */
   #ended: Standing | null = null;
 
-  constructor({ folder, reserveBytes, clock, log, onLost = raise }: SqliteSpoolOptions) {
+  constructor({
+    folder,
+    reserveBytes,
+    segmentOctets,
+    clock,
+    log,
+    onLost = raise,
+  }: SqliteSpoolOptions) {
     this.#folder = folder;
     this.#onLost = onLost;
     this.#clock = clock;
     this.#log = log;
-    const setup: WorkerSetup = { folder, reserveBytes };
+    const setup: WorkerSetup = { folder, reserveBytes, segmentOctets };
     this.#worker = startThread(new URL('./sqlite-worker.ts', import.meta.url), {
       name: 'spool',
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB_MAX },

@@ -4,9 +4,8 @@ import { Keeper } from './keeper.ts';
 import type { Answer, Batch, Operation, Operations, WorkerSetup } from './protocol.ts';
 import type { LeasedMessage } from './spool.ts';
 
-const { folder, reserveBytes } = workerData as WorkerSetup;
 const port = parentPort!;
-const keeper = new Keeper(folder, reserveBytes);
+const keeper = new Keeper(workerData as WorkerSetup);
 
 port.on('message', (batch: Batch) => {
   const reply = keeper.run(batch);

@@ -27,7 +27,7 @@ import type { Incident, Operations, Request } from './protocol.ts';
 import { deleteRemains, exportRemains, type Remains, readRemains } from './quarantine.ts';
 import { replay } from './replay.ts';
 import { PAGE_OCTETS } from './schema.ts';
-import { type Place, Segments } from './segments.ts';
+import { type Place, Segments, type SegmentsOptions } from './segments.ts';
 import type { SpoolCounts } from './spool.ts';
 import { StoreFault, troubleOf } from './trouble.ts';
 
@@ -61,8 +61,9 @@ const HANDED_SEGMENTS_MAX = 1;
 /** The log may grow by so much until a checkpoint makes the index durable, so that less need be read again. */
 const CHECKPOINT_LOG_OCTETS = 32 * 1_048_576;
 
-interface Surroundings {
+export interface Surroundings {
   readonly folder: string;
+  readonly segments: SegmentsOptions;
   /** Outlive the database when it is opened again. */
   readonly leases: Leases;
   readonly out: Out;
@@ -121,7 +122,7 @@ export class Store {
     );
     this.#freePages = db.prepare<[], number>('PRAGMA freelist_count').pluck();
     this.#pages = db.prepare<[], number>('PRAGMA page_count').pluck();
-    const segments = new Segments(db, folder);
+    const segments = new Segments(db, folder, surroundings.segments);
     const journal = new Journal(segments, out);
     const lanes = new Lanes(db);
     const tenants = new Tenants(db);
@@ -192,6 +193,7 @@ export class Store {
     if (this.#segments.appended - this.#checkpointAtOctets >= CHECKPOINT_LOG_OCTETS) {
       this.#checkpoint();
     }
+    this.#segments.prepare();
   }
 
   /** The index hears of all that is in the log. @throws what stopped it */
@@ -239,6 +241,7 @@ export class Store {
 
   /** Room is needed: what of the log is not wanted goes, the current segment too. */
   makeRoom(): void {
+    this.#segments.dropSpare();
     this.#segments.sealUnwanted();
     if (this.#segments.hasUnwanted) this.#checkpoint();
   }

@@ -28,6 +28,7 @@ export interface Settings {
   readonly clock?: Clock;
   readonly log?: Log;
   readonly reserveBytes?: number;
+  readonly segmentOctets?: number;
   readonly onLost?: (error: Error) => void;
 }
 

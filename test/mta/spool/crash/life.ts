@@ -13,6 +13,8 @@ import { leaseOf, submission } from '../fixture.ts';
 import { contentOf } from './promises.ts';
 
 const ROUNDS = 6;
+/** So that a life has several, and some are made of spares. */
+const SEGMENT_OCTETS = 49_152;
 const APPENDS = 6;
 const DOMAINS = ['a.example', 'b.example'];
 
@@ -65,6 +67,7 @@ for (let life = 0; life < lives; life += 1) {
   const spool = await openSqliteSpool({
     folder,
     reserveBytes: 0,
+    segmentOctets: SEGMENT_OCTETS,
     clock: systemClock(),
     log: silentLog,
   });

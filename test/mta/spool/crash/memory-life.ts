@@ -11,7 +11,7 @@ import { submission } from '../fixture.ts';
 
 const MESSAGES = 20;
 
-const keeper = new Keeper(process.argv[2]!, 0);
+const keeper = new Keeper({ folder: process.argv[2]!, reserveBytes: 0 });
 const arena = new Arena();
 let sequence = 0;
 

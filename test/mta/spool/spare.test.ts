@@ -1,0 +1,111 @@
+/** The spare: made beside the work, what the next segment is made of, and never in anybody's way. */
+import { cp, readdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { Spool } from '../../../mta/spool/spool.ts';
+import { Cleanup } from '../../support/cleanup.ts';
+import { type Folder, scratchFolder } from '../../support/scratch.ts';
+import { leaseOf, listeningLog, openAt, submission } from './fixture.ts';
+
+const SEGMENT_OCTETS = 65_536;
+const cleanup = new Cleanup();
+let folder: Folder;
+let spool: Spool;
+beforeEach(async () => {
+  folder = await scratchFolder('spare');
+  cleanup.add(() => folder.remove());
+  spool = await openAt(folder.path, { segmentOctets: SEGMENT_OCTETS });
+  cleanup.add(() => spool.close());
+});
+afterEach(() => cleanup.run());
+
+const segmentsOf = (path: string) => join(path, 'segments');
+const namesIn = async (path: string): Promise<string[]> => (await readdir(segmentsOf(path))).sort();
+const sizeOf = async (path: string, name: string): Promise<number> =>
+  (await stat(join(segmentsOf(path), name))).size;
+
+const append = (octets: number) =>
+  spool.append(submission(['a@x.example'], { content: Buffer.alloc(octets, 'x') }));
+const awaitSpare = () =>
+  vi.waitFor(async () => expect(await namesIn(folder.path)).toContain('spare'));
+
+async function crashedCopy(): Promise<string> {
+  const copy = await scratchFolder('crashed');
+  cleanup.add(() => copy.remove());
+  await cp(folder.path, copy.path, { recursive: true });
+  return copy.path;
+}
+
+test('there is none while little is written; then it is what the next segment is made of', async () => {
+  await append(1_000);
+  await spool.counts();
+  expect(await namesIn(folder.path)).toEqual(['0000000001.seg']);
+  await append(4_000);
+  await awaitSpare();
+  expect(await sizeOf(folder.path, 'spare')).toBe(SEGMENT_OCTETS);
+  await append(100);
+  expect(await sizeOf(folder.path, '0000000001.seg')).toBeLessThan(6_000);
+  expect(await sizeOf(folder.path, '0000000002.seg')).toBe(SEGMENT_OCTETS);
+  expect(await namesIn(folder.path)).toEqual(['0000000001.seg', '0000000002.seg']);
+});
+
+test('a segment that is larger than its spare, and the one after it', async () => {
+  await append(5_000);
+  await awaitSpare();
+  await append(100_000);
+  expect(await sizeOf(folder.path, '0000000002.seg')).toBeGreaterThan(100_000);
+  await append(100);
+  const path = await crashedCopy();
+  const log = listeningLog();
+  const other = await openAt(path, { log });
+  expect([(await other.counts()).messages, log.lines]).toEqual([3, []]);
+  await other.close();
+});
+
+test('zeros that a crash leaves behind the last record go at the next start, and no record with them', async () => {
+  await append(5_000);
+  await awaitSpare();
+  // Content that ends in zeros is no end of the log.
+  const content = Buffer.alloc(3_000);
+  const message = await spool.append(submission(['b@y.example'], { content }));
+  const path = await crashedCopy();
+  for (let life = 0; life < 3; life += 1) {
+    const log = listeningLog();
+    const other = await openAt(path, { log });
+    expect((await other.counts()).messages).toBe(2);
+    expect(await sizeOf(path, '0000000002.seg')).toBeLessThan(4_000);
+    const { messages } = await other.lease(leaseOf(['y.example']));
+    expect(messages.map(({ message: id }) => id)).toEqual([message]);
+    expect(content.equals(messages[0]!.content)).toBe(true);
+    expect(log.lines).toEqual([]);
+    // Another life that ends as suddenly.
+    const next = await scratchFolder('crashed');
+    cleanup.add(() => next.remove());
+    await cp(path, next.path, { recursive: true });
+    await other.close();
+    await cp(next.path, path, { recursive: true, force: true });
+  }
+});
+
+test('zeros go when the spool is closed, and a whole spare stays for the next start', async () => {
+  await append(5_000);
+  await awaitSpare();
+  await append(5_000);
+  await awaitSpare();
+  await spool.close();
+  expect(await namesIn(folder.path)).toEqual(['0000000001.seg', '0000000002.seg', 'spare']);
+  expect(await sizeOf(folder.path, '0000000002.seg')).toBeLessThan(6_000);
+  spool = await openAt(folder.path, { segmentOctets: SEGMENT_OCTETS });
+  await append(100);
+  expect(await sizeOf(folder.path, '0000000003.seg')).toBe(SEGMENT_OCTETS);
+  expect((await spool.counts()).messages).toBe(3);
+});
+
+test('one that is not whole, or of another size, is removed at the start', async () => {
+  await append(100);
+  await spool.close();
+  await writeFile(join(segmentsOf(folder.path), 'spare'), Buffer.alloc(1_000));
+  await writeFile(join(segmentsOf(folder.path), 'spare.new'), Buffer.alloc(1_000));
+  spool = await openAt(folder.path, { segmentOctets: SEGMENT_OCTETS });
+  expect(await namesIn(folder.path)).toEqual(['0000000001.seg', '0000000002.seg']);
+});
