@@ -97,16 +97,16 @@ export interface Once {
 
 const BASE32 = '0123456789abcdefghjkmnpqrstvwxyz';
 const ID_DIGITS = 11;
+/** Two digits each. */
+const BASE1024 = Array.from({ length: 1024 }, (_, n) => `${BASE32[n >>> 5]}${BASE32[n & 31]}`);
 
 /** @returns eleven characters of Crockford base 32 in lower case; they sort as the ids do */
 export function formatMessageId(id: MessageId): string {
-  let text = '';
-  let rest = id;
-  for (let digit = 0; digit < ID_DIGITS; digit += 1) {
-    text = BASE32[rest % 32]! + text;
-    rest = Math.floor(rest / 32);
-  }
-  return text;
+  // In two parts, as integers of 32 bits are quicker to take apart: five digits, and six.
+  const high = Math.floor(id / 2 ** 30);
+  const low = id % 2 ** 30;
+  const head = BASE32[high >>> 20]! + BASE1024[(high >>> 10) & 1023]! + BASE1024[high & 1023]!;
+  return head + BASE1024[low >>> 20]! + BASE1024[(low >>> 10) & 1023]! + BASE1024[low & 1023]!;
 }
 
 /** @returns the id, or null when the text is none */

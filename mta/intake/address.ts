@@ -40,6 +40,8 @@ const DOT_ATOM = new RegExp(String.raw`^${ATOM}(?:\.${ATOM})*$`);
 /** qtextSMTP and quoted-pairSMTP, without angle brackets: legal, but no one has them and paths are safer without. */
 const QUOTED = /^"(?:[ !#-;=?-[\]-~\u0080-\uffff]|\\[ -;=?-~])*"$/;
 const ASCII = /^[\x20-\x7e]*$/;
+/** Holds nothing that is forbidden; nearly every address. */
+const PLAIN = /^[ -;=?-~]*$/;
 /** What no address may hold: controls, brackets, separators, and marks that make two addresses look alike. */
 const FORBIDDEN =
   /[\p{Cc}<>\u00a0\u1680\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufffd]/u;
@@ -57,11 +59,12 @@ const fault = (code: AddressFault['fault'], text: string): AddressFault => ({ fa
  * @param text without angle brackets and without source route; untrusted
  */
 export function parseMailbox(text: string): Mailbox | AddressFault {
-  const ascii = ASCII.test(text);
+  const plain = PLAIN.test(text);
+  const ascii = plain || ASCII.test(text);
   if (octets(text, ascii) > ADDRESS_OCTETS_MAX) {
     return fault('length', `address longer than ${ADDRESS_OCTETS_MAX} octets`);
   }
-  if (FORBIDDEN.test(text) || !text.isWellFormed()) {
+  if (!plain && (FORBIDDEN.test(text) || !text.isWellFormed())) {
     return fault('characters', 'character that no address may hold');
   }
   // The last one: a quoted local part may hold others, a domain may not.
@@ -74,7 +77,7 @@ export function parseMailbox(text: string): Mailbox | AddressFault {
   if (!DOT_ATOM.test(local) && !(QUOTED.test(local) && local.length > 2)) {
     return fault('local-part', 'local part is neither a dot-atom nor a quoted string');
   }
-  const domain = routingDomain(text.slice(at + 1));
+  const domain = routingDomain(text.slice(at + 1), ascii);
   return typeof domain === 'string' ? { fault: null, address: text, domain, ascii } : domain;
 }
 
@@ -96,10 +99,10 @@ export const toRecipient = ({ address, domain, extra }: Forward, index: number):
   extra === undefined ? { index, address, domain } : { index, address, domain, extra };
 
 /** @returns {@link Recipient.domain}, or why there is none */
-function routingDomain(text: string): string | AddressFault {
+function routingDomain(text: string, ascii: boolean): string | AddressFault {
   if (text.startsWith('[')) return addressLiteral(text);
   let name = text.toLowerCase();
-  if (!ASCII.test(name)) {
+  if (!ascii && !ASCII.test(name)) {
     if (octets(text, false) > DOMAIN_OCTETS_MAX) {
       return fault('length', `domain longer than ${DOMAIN_OCTETS_MAX} octets`);
     }
@@ -113,7 +116,7 @@ function routingDomain(text: string): string | AddressFault {
   if (!HOST_NAME.test(name)) {
     return fault('domain', 'domain is not letters, digits and hyphens between dots');
   }
-  if (NUMERIC_LAST_LABEL.test(name)) {
+  if (isDigit(name.charCodeAt(name.length - 1)) && NUMERIC_LAST_LABEL.test(name)) {
     return fault('domain', 'domain ends in a number; an address is written [192.0.2.1]');
   }
   return name;
@@ -127,6 +130,8 @@ function addressLiteral(text: string): string | AddressFault {
   if (v6 !== undefined && isIPv6(v6)) return `[IPv6:${ipaddr.parse(v6).toString()}]`;
   return fault('domain', 'address literal is neither [192.0.2.1] nor [IPv6:2001:db8::1]');
 }
+
+const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
 
 const octets = (text: string, ascii: boolean): number =>
   ascii ? text.length : Buffer.byteLength(text);

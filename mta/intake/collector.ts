@@ -38,9 +38,11 @@ export const HEADROOM_OCTETS = 2048;
 /** Holds the usual message of 10 KB and its headroom without growing. */
 const CAPACITY_FIRST = 16_384;
 
+const NOTHING = Buffer.alloc(0);
+
 export class Collector {
   readonly #bound: ByteBound;
-  #buffer: Buffer = Buffer.alloc(0);
+  #buffer: Buffer = NOTHING;
   #start = HEADROOM_OCTETS;
   #end = HEADROOM_OCTETS;
 
@@ -104,7 +106,7 @@ export class Collector {
   /** Gives the octets back to the bound; idempotent. What content() returned stays valid. */
   release(): void {
     this.#bound.give(this.#buffer.length);
-    this.#buffer = Buffer.alloc(0);
+    this.#buffer = NOTHING;
     this.#start = 0;
     this.#end = 0;
   }

@@ -72,8 +72,10 @@ export function checkLines(content: Buffer): 'bare-cr' | 'bare-lf' | 'line-lengt
   return null;
 }
 
-/** One field with its continuations; octets above 126 are no field name. */
-const FIELD = /([!-9;-~]+)[ \t]*:[^\r]*\r\n(?:[ \t][^\r]*\r\n)*/y;
+const TAB = 0x09;
+const SPACE = 0x20;
+const COLON = 0x3a;
+const DEL = 0x7f;
 
 /**
  * Looks at a whole message whose lines have passed.
@@ -90,18 +92,18 @@ export function inspect(
   let hasMessageId = false;
   let at = 0;
   while (at < header.length) {
-    FIELD.lastIndex = at;
-    const match = FIELD.exec(header);
+    const nameEnd = endOfName(header, at);
     // A message may be all body; but a header that breaks off has no telling end.
-    if (match === null && at > 0) return { fault: 'header' };
-    if (match === null) break;
-    at += match[0].length;
-    const name = match[1]!;
-    if (name.length === 8 && name.toLowerCase() === 'received') {
+    if (nameEnd === at && at > 0) return { fault: 'header' };
+    if (nameEnd === at) break;
+    const isNamed = (name: string): boolean =>
+      nameEnd - at === name.length && header.slice(at, nameEnd).toLowerCase() === name;
+    if (isNamed('received')) {
       received += 1;
       if (received > RECEIVED_MAX) return { fault: 'loop' };
-    } else if (name.length === 4) hasDate ||= name.toLowerCase() === 'date';
-    else if (name.length === 10) hasMessageId ||= name.toLowerCase() === 'message-id';
+    } else if (isNamed('date')) hasDate = true;
+    else if (isNamed('message-id')) hasMessageId = true;
+    at = endOfField(header, nameEnd);
   }
   const ascii = isAscii(content);
   return {
@@ -113,6 +115,33 @@ export function inspect(
     hasMessageId,
   };
 }
+
+/** @returns index past the name of the field at `at` (RFC 5322 §2.2), or `at` where there is no field */
+function endOfName(header: string, at: number): number {
+  let end = at;
+  for (;;) {
+    const code = header.charCodeAt(end);
+    if (code <= SPACE || code >= DEL || code === COLON) break;
+    end += 1;
+  }
+  // White space before the colon is obsolete (§4.5), and still written.
+  let colon = end;
+  while (isBlank(header.charCodeAt(colon))) colon += 1;
+  return header.charCodeAt(colon) === COLON ? end : at;
+}
+
+/** @returns index past the field that goes on at `at`, its continuations included */
+function endOfField(header: string, at: number): number {
+  let end = at;
+  do {
+    const lineEnd = header.indexOf('\r\n', end);
+    if (lineEnd === -1) return header.length;
+    end = lineEnd + 2;
+  } while (end < header.length && isBlank(header.charCodeAt(end)));
+  return end;
+}
+
+const isBlank = (code: number): boolean => code === SPACE || code === TAB;
 
 /** @returns the header without the empty line after it, as latin1, or null when it is too large */
 function headerOf(content: Buffer): string | null {

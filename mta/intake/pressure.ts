@@ -50,11 +50,8 @@ export class Pressure {
 
   /** How long to let a client wait before its message is taken. */
   pauseMs(): number {
-    const share = Math.max(
-      this.#queued / this.queueMax,
-      this.#held.held / this.#held.max,
-      ...this.#others.values(),
-    );
+    let share = Math.max(this.#queued / this.queueMax, this.#held.held / this.#held.max);
+    for (const other of this.#others.values()) share = Math.max(share, other);
     if (share <= SLOW_SHARE) return 0;
     return Math.min(1, (share - SLOW_SHARE) / (1 - SLOW_SHARE)) * PAUSE_MS_MAX;
   }

@@ -39,8 +39,17 @@ export function newMessageId(hostname: string, nowMs: number, random: Random): s
   return `<${nowMs.toString(36)}.${word()}${word()}@${hostname}>`;
 }
 
+/** Kept: every message of one second has the same. */
+let dated = { second: Number.NaN, text: '' };
+
 /** RFC 5322 §3.3, always in UTC. */
-const dateTime = (wallMs: number): string => new Date(wallMs).toUTCString().replace('GMT', '+0000');
+function dateTime(wallMs: number): string {
+  const second = Math.floor(wallMs / 1000);
+  if (second !== dated.second) {
+    dated = { second, text: new Date(wallMs).toUTCString().replace('GMT', '+0000') };
+  }
+  return dated.text;
+}
 
 /** RFC 5321 §4.1.3; a dual-stack socket writes IPv4 clients as ::ffff:192.0.2.1. */
 function addressLiteral(address: string): string {

@@ -8,7 +8,7 @@
  */
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
-import { formatMessageId, type Submission } from '../envelope.ts';
+import { formatMessageId, type MessageId, type Submission } from '../envelope.ts';
 import { COMMAND_OCTETS_MAX } from './command.ts';
 import { DataReader } from './data-reader.ts';
 import { Dialog } from './dialog.ts';
@@ -218,20 +218,21 @@ export class Session {
 
   #settle(submission: Submission): void {
     this.#phase = 'settling';
-    this.#host.intake.submit(submission, 'smtp').then(
-      (id) => {
-        this.#dialog.onAccepted();
-        this.#onSettled(`250 2.0.0 OK queued as ${formatMessageId(id)}`);
-      },
-      (error: unknown) => {
-        const refused = refusedAcceptance(error);
-        if (refused.reason === 'internal')
-          this.#host.intake.log.error({ error }, 'message not accepted');
-        this.#host.intake.refuse(refused.reason);
-        this.#onSettled(refused.reply);
-      },
-    );
+    this.#host.intake.submit(submission, 'smtp').then(this.#onAccepted, this.#onNotAccepted);
   }
+
+  readonly #onAccepted = (id: MessageId): void => {
+    this.#dialog.onAccepted();
+    this.#onSettled(`250 2.0.0 OK queued as ${formatMessageId(id)}`);
+  };
+
+  readonly #onNotAccepted = (error: unknown): void => {
+    const refused = refusedAcceptance(error);
+    if (refused.reason === 'internal')
+      this.#host.intake.log.error({ error }, 'message not accepted');
+    this.#host.intake.refuse(refused.reason);
+    this.#onSettled(refused.reply);
+  };
 
   #onSettled(reply: string): void {
     this.#endTransaction(reply);
