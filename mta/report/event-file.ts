@@ -3,6 +3,8 @@
  *
  * Invariants
  * - path is the newest, path.1 the one before, …, path.<filesMax - 1> the oldest.
+ * - A line is written GATHER_MS after the last write at the latest, and at once where nothing was written
+ *   lately or somebody waits for it.
  * - Lines in memory <= PENDING_OCTETS_MAX; what a broken disk keeps from being written is dropped beyond
  *   it, and counted.
  */
@@ -13,6 +15,8 @@ import type { EventSink } from './events.ts';
 
 const PENDING_OCTETS_MAX = 32 * 1_048_576;
 const RETRY_MS = 1_000;
+/** Between two writes: one costs 60 µs of CPU on both sides, and under load there would be one for each few messages. */
+const GATHER_MS = 10;
 
 export interface EventFileOptions {
   readonly path: string;
@@ -33,6 +37,10 @@ export class EventFile implements EventSink {
   #writing: Promise<void> | null = null;
   #reopen = false;
   #closed = false;
+  /** How many wait for flushed(). */
+  #awaited = 0;
+  /** Ends the pause under way. */
+  #hurry: (() => void) | null = null;
   /** Lines that never reached the file. */
   dropped = 0;
 
@@ -60,18 +68,23 @@ export class EventFile implements EventSink {
 
   /** Resolves when what was written has been handed to the system, or is given up. */
   async flushed(): Promise<void> {
+    this.#awaited += 1;
+    this.#hurry?.();
     await this.#writing;
+    this.#awaited -= 1;
   }
 
   /** After this, lines go to a file of this name, also if the one that was open has been moved away. */
   reopen(): void {
     this.#reopen = true;
+    this.#hurry?.();
     this.#writing ??= this.#work();
   }
 
   /** Writes what is pending. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#hurry?.();
     await this.#writing;
     await this.#file.close();
   }
@@ -85,6 +98,7 @@ export class EventFile implements EventSink {
         const { octetsMax } = this.#options;
         if (octetsMax > 0 && this.#octets >= octetsMax) await this.#rotate();
         await this.#writePending();
+        if (!this.#closed && this.#awaited === 0) await this.#gather();
       } catch (error) {
         const { path, log, clock } = this.#options;
         log.error({ path, error: String(error), dropped: this.dropped }, 'events are not written');
@@ -93,6 +107,16 @@ export class EventFile implements EventSink {
       }
     }
     this.#writing = null;
+  }
+
+  #gather(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.after(GATHER_MS, resolve);
+      this.#hurry = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
   }
 
   async #writePending(): Promise<void> {

@@ -74,6 +74,30 @@ describe('the file', () => {
       line(2),
     ]);
   });
+
+  test('is written at once, then no sooner than 10 ms after, unless somebody waits for it', async () => {
+    const path = join(await folder(), 'events');
+    const clock = new ManualClock();
+    const file = await EventFile.open({ path, octetsMax: 0, filesMax: 1, clock, log: silentLog });
+    const holds = async (...lines: number[]): Promise<boolean> =>
+      (await readFile(path, 'utf8')) === lines.map(line).join('');
+    file.write(line(1));
+    await waitFor(async () => (await holds(1)) && clock.timers === 1, 'the first line');
+    file.write(line(2));
+    file.write(line(3));
+    clock.advance(9);
+    expect(await holds(1)).toBe(true);
+    clock.advance(1);
+    await waitFor(async () => (await holds(1, 2, 3)) && clock.timers === 1, 'two more');
+    file.write(line(4));
+    await file.flushed();
+    expect(await holds(1, 2, 3, 4)).toBe(true);
+    file.write(line(5));
+    await waitFor(async () => (await holds(1, 2, 3, 4, 5)) && clock.timers === 1, 'the last');
+    file.write(line(6));
+    await file.close();
+    expect(await holds(1, 2, 3, 4, 5, 6)).toBe(true);
+  });
 });
 
 describe('the journal', () => {
