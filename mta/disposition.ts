@@ -195,6 +195,10 @@ export function judge(facts: Facts): Judgement {
   return { outcome: outcomeOf(rule, facts), reason, reach, retryAtOnce, hintMs };
 }
 
+/** judge() says "delivered" of these, and of no others: asked first, as nearly all mail is taken. */
+export const isTaken = ({ phase, reply }: Pick<Facts, 'phase' | 'reply'>): boolean =>
+  phase === 'endOfData' && reply !== null && reply.code >= 200 && reply.code < 300;
+
 function outcomeOf({ kind, scope }: Rule, { reply, maybeDelivered }: Facts): Outcome {
   switch (kind) {
     case 'delivered':

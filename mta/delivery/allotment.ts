@@ -43,6 +43,7 @@ export class Allotment {
 
   giveBack(amount: number): void {
     this.#taken -= amount;
+    if (this.#waiters.size === 0) return;
     while (this.#taken < this.#max) {
       const [next] = this.#waiters;
       if (next === undefined) return;

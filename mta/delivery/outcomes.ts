@@ -2,6 +2,7 @@
  * From the outcome of a transaction, or an operator's decision, to what the spool keeps, which notices
  * are sent, and who is told.
  */
+import { isTaken } from '../disposition.ts';
 import type { MessageId, Submission } from '../envelope.ts';
 import type { Site } from '../plan/site.ts';
 import type { RecipientFact } from '../smtp/transaction.ts';
@@ -29,6 +30,9 @@ interface Aftermath {
   readonly settled?: () => void;
 }
 
+const NO_NOTICES: readonly Submission[] = [];
+const NOTHING_MORE = (): void => undefined;
+
 export class Outcomes {
   readonly #parts: OutcomesParts;
 
@@ -46,6 +50,10 @@ export class Outcomes {
     const { config, clock, random, counters, events, relayed, delayed } = this.#parts.deps;
     const { leased } = consignment;
     const nowMs = clock.wallMs();
+    if (consignment.dsn === undefined && facts.every(isTaken)) {
+      this.#delivered(leased, facts, host, site, nowMs);
+      return;
+    }
     const disposal = dispose(consignment, facts, {
       retry: { waitsMs: consignment.limits.retryMs, ageMsMax: config.max_age },
       random,
@@ -82,17 +90,34 @@ export class Outcomes {
     });
   }
 
+  /** What nearly every transaction comes to: as finished() would do it, without looking for all else. */
+  #delivered(
+    leased: LeasedMessage,
+    facts: readonly RecipientFact[],
+    host: string,
+    site: Site,
+    nowMs: number,
+  ): void {
+    const { counters, events } = this.#parts.deps;
+    const { message, recipients } = leased;
+    const settlements = recipients.map(({ index }) => doneOf(message, index));
+    counters.delivered += recipients.length;
+    for (let at = 0; at < recipients.length; at += 1) {
+      events.delivery(leased, recipients[at]!, host, facts[at]!.reply!);
+    }
+    this.#parts.watch.taken(site, host, facts.at(-1)!.reply!, nowMs);
+    this.#parts.settler.add(settlements, NO_NOTICES, NOTHING_MORE);
+  }
+
   /** Ends every recipient of the lease with a failure. */
+
   giveBack(
     leased: LeasedMessage,
     failureOf: (recipient: LeasedMessage['recipients'][number]) => Omit<Failure, 'recipient'>,
     aftermath: Aftermath = {},
   ): void {
     const failures = leased.recipients.map((recipient) => ({ ...failureOf(recipient), recipient }));
-    const settlements = leased.recipients.map(({ index }) => ({
-      key: { message: leased.message, index },
-      kind: 'done' as const,
-    }));
+    const settlements = leased.recipients.map(({ index }) => doneOf(leased.message, index));
     this.#settle(leased, settlements, failures, aftermath);
   }
 
@@ -154,10 +179,7 @@ export class Outcomes {
   /** A taker of our own has done with it. Resolves when that and `notices` are kept. */
   taken(leased: LeasedMessage, notices: readonly Submission[]): Promise<void> {
     return new Promise((resolve) => {
-      const settlements = leased.recipients.map(({ index }) => ({
-        key: { message: leased.message, index },
-        kind: 'done' as const,
-      }));
+      const settlements = leased.recipients.map(({ index }) => doneOf(leased.message, index));
       this.#parts.deps.counters.taken += leased.recipients.length;
       this.#settle(leased, settlements, [], { others: notices, settled: resolve });
     });
@@ -198,3 +220,8 @@ export class Outcomes {
     });
   }
 }
+
+const doneOf = (message: MessageId, index: number): Settlement => ({
+  key: { message, index },
+  kind: 'done',
+});

@@ -16,6 +16,7 @@ import type { Settlement, Spool } from '../spool/spool.ts';
 const PENDING_MAX = 20_000;
 const BATCH_MAX = 512;
 const RETRY_MS = 1_000;
+const NO_IDS: readonly MessageId[] = [];
 
 interface Entry {
   readonly settlements: readonly Settlement[];
@@ -122,15 +123,20 @@ export class Settler {
   }
 
   async #settle(batch: readonly Entry[]): Promise<void> {
-    const settlements = batch.flatMap((entry) => entry.settlements);
-    const notices = batch.flatMap((entry) => entry.notices);
+    const settlements: Settlement[] = [];
+    const notices: Submission[] = [];
+    for (const entry of batch) {
+      for (const settlement of entry.settlements) settlements.push(settlement);
+      for (const notice of entry.notices) notices.push(notice);
+    }
     for (;;) {
       try {
         const ids = await this.#spool.settle(settlements, notices);
         let next = 0;
         for (const entry of batch) {
-          entry.settled(ids.slice(next, next + entry.notices.length));
-          next += entry.notices.length;
+          const { length } = entry.notices;
+          entry.settled(length === 0 ? NO_IDS : ids.slice(next, next + length));
+          next += length;
         }
         return;
       } catch (error) {

@@ -6,7 +6,7 @@
  * - While the site is held nothing is leased and nothing is buffered.
  */
 import type { Timer } from '../../runtime/clock.ts';
-import { judge } from '../disposition.ts';
+import { isTaken, judge } from '../disposition.ts';
 import type { MessageId, Recipient } from '../envelope.ts';
 import { SiteConcurrency } from '../plan/concurrency.ts';
 import type { Target } from '../plan/route.ts';
@@ -333,16 +333,15 @@ export class SiteQueue {
   }
 
   #outcome(link: Link, consignment: Consignment, facts: readonly RecipientFact[]): void {
-    const lost = facts.every(({ phase }) => phase === 'lost');
-    const blameless = facts.every(({ maybeDelivered }) => !maybeDelivered);
     this.#turns.end(consignment);
-    if (lost && blameless && link.settled > 0 && !consignment.interrupted && !this.#stopping) {
+    const isLost = facts.every(wasLost);
+    if (isLost && this.#mayGoAgain(link, consignment, facts)) {
       // The peer hung up between two messages; this one need not wait for that.
       consignment.interrupted = true;
       this.#supply.buffer.putBack([consignment]);
       return;
     }
-    if (!lost) {
+    if (!isLost) {
       // A host that closes the channel has said nothing of mail: where it took none before that, the
       // site fails, as if it had not let us in. Or each message would cost a connection to hear the same.
       if (!facts.some(isDismissal)) {
@@ -350,10 +349,15 @@ export class SiteQueue {
         this.#standing.answered();
         this.#concurrency.served(this.#context.clock.monotonicMs(), link.lastTookMs);
       }
-      this.#tune(consignment, facts);
+      if (facts.every(isTaken)) this.#tuner.taken();
+      else this.#tune(consignment, facts);
     }
     this.#context.memory.giveBack(consignment.content.byteLength);
     this.#context.finished(consignment, facts, link.target.host, this.site);
+  }
+
+  #mayGoAgain(link: Link, { interrupted }: Consignment, facts: readonly RecipientFact[]): boolean {
+    return link.settled > 0 && !interrupted && !this.#stopping && facts.every(isBlameless);
   }
 
   #closed(link: Link, cause: CloseCause, untouched: readonly Consignment[]): void {
@@ -453,6 +457,9 @@ export class SiteQueue {
     this.#timer = this.#context.clock.after(delayMs, () => this.work());
   }
 }
+
+const wasLost = ({ phase }: RecipientFact): boolean => phase === 'lost';
+const isBlameless = ({ maybeDelivered }: RecipientFact): boolean => !maybeDelivered;
 
 /** 421 closes the channel, whatever it answers (RFC 5321 §3.8). */
 const isDismissal = ({ reply, local }: RecipientFact): boolean => reply?.code === 421 && !local;

@@ -99,6 +99,12 @@ export class Tuner {
     return this.#pause && slowness(this.#alias, this.#pause);
   }
 
+  /** A message was taken. */
+  taken(): void {
+    // Nearly always there is none, and clear() makes a new table all the same.
+    if (this.#runs.size > 0) this.#runs.clear();
+  }
+
   /** A transaction was answered. @returns what changes by it */
   observe(
     facts: readonly RecipientFact[],
@@ -110,7 +116,7 @@ export class Tuner {
     for (const [at, { phase, reply, local }] of facts.entries()) {
       if (reply === null || local) continue;
       if (reply.code < 400) {
-        this.#runs.clear();
+        this.taken();
         continue;
       }
       const rule = tuningRuleFor(phase, reply);

@@ -37,6 +37,14 @@ export class Turns {
   /** Domains whose own limits keep some of what is buffered, as last looked; no more is leased of them. */
   readonly #blocked = new Set<string>();
   #blockedCount = 0;
+  /** What the look of next() through the buffer goes by, and what it has found. */
+  readonly #look = { carried: 0, nowMs: 0, spent: false, waitMs: 0, text: '' };
+  /** One function, as each message is looked for with it. */
+  readonly #may = ({ limits, leased }: Consignment): boolean => {
+    if (this.#look.carried < limits.messagesPerConnection) return this.#hasTurn(limits, leased);
+    this.#look.spent = true;
+    return false;
+  };
 
   constructor(site: Site, context: SiteContext, tuner: Tuner) {
     this.#site = site;
@@ -70,24 +78,19 @@ export class Turns {
 
   /** @param carried messages that the connection has begun */
   next(buffer: Buffer, carried: number, nowMs: number): Turn {
-    const pause = { waitMs: Number.POSITIVE_INFINITY, text: '' };
-    let spent = false;
-    this.#blocked.clear();
+    const look = this.#look;
+    look.carried = carried;
+    look.nowMs = nowMs;
+    look.spent = false;
+    look.waitMs = Number.POSITIVE_INFINITY;
+    // Nearly always there are none, and clear() makes a new table all the same.
+    if (this.#blocked.size > 0) this.#blocked.clear();
     this.#blockedCount = 0;
-    const consignment = buffer.take(({ limits, leased }) => {
-      if (carried >= limits.messagesPerConnection) {
-        spent = true;
-        return false;
-      }
-      return this.#hasTurn(limits, leased, nowMs, pause);
-    });
+    const consignment = buffer.take(this.#may);
     if (consignment !== null) this.#begin(consignment, nowMs);
-    const isPaused = consignment === null && !spent && pause.waitMs < Number.POSITIVE_INFINITY;
-    return {
-      consignment,
-      spent,
-      pausedMs: isPaused ? this.#paced(pause.text, pause.waitMs) : null,
-    };
+    const { spent, waitMs, text } = look;
+    const isPaused = consignment === null && !spent && waitMs < Number.POSITIVE_INFINITY;
+    return { consignment, spent, pausedMs: isPaused ? this.#paced(text, waitMs) : null };
   }
 
   /** No longer under way. */
@@ -95,13 +98,10 @@ export class Turns {
     if (isOfDomain(limits.connections)) this.#count(leased.recipients[0]!.domain, -1);
   }
 
-  /** Neither its rate nor its domain's connections keep it; a rate that does goes into `pause`. */
-  #hasTurn(
-    { messagesPerSecond, connections }: Limits,
-    { recipients }: LeasedMessage,
-    nowMs: number,
-    pause: { waitMs: number; text: string },
-  ): boolean {
+  /** Neither its rate nor its domain's connections keep it; a rate that does is noted. */
+  #hasTurn({ messagesPerSecond, connections }: Limits, { recipients }: LeasedMessage): boolean {
+    const look = this.#look;
+    const { nowMs } = look;
     if (isOfDomain(connections)) {
       const { domain } = recipients[0]!;
       if ((this.#underWay.get(domain) ?? 0) >= connections.max) return this.#block(domain);
@@ -112,9 +112,9 @@ export class Turns {
         ? 0
         : this.#context.throttles.bucket(messagesPerSecond, nowMs).waitMs(nowMs);
     if (tunedMs <= 0 && rateMs <= 0) return true;
-    if (Math.max(tunedMs, rateMs) < pause.waitMs) {
-      pause.waitMs = Math.max(tunedMs, rateMs);
-      pause.text =
+    if (Math.max(tunedMs, rateMs) < look.waitMs) {
+      look.waitMs = Math.max(tunedMs, rateMs);
+      look.text =
         tunedMs >= rateMs || messagesPerSecond === null
           ? (this.#tuner.slowed?.text ?? '')
           : `${messagesPerSecond.max} messages a second is the limit of ${this.#scopeText(messagesPerSecond.scope)}`;

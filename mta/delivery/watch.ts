@@ -48,11 +48,18 @@ export class Watch {
     this.#changes.push({ ...change, text: change.text.slice(0, TEXT_MAX) });
   }
 
+  /** A message was taken. @param nowMs wall */
+  taken(site: Site, host: string, reply: Reply, nowMs: number): void {
+    const seen = this.#seen(site);
+    seen.taken = { host, reply, atMs: nowMs };
+  }
+
   /** A transaction is over. @param nowMs wall */
   finished(site: Site, { delivered, deferred, failures }: Disposal, host: string, nowMs: number) {
-    const seen = this.#seen(site);
     const taken = delivered.at(-1);
-    if (taken !== undefined) seen.taken = { host, reply: taken.reply, atMs: nowMs };
+    if (taken !== undefined) this.taken(site, host, taken.reply, nowMs);
+    if (deferred.length === 0 && failures.length === 0) return;
+    const seen = this.#seen(site);
     for (const { recipient, reason } of deferred) {
       this.#count(reason.code);
       const domain = mailDomainOf(recipient.domain);

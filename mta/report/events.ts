@@ -144,6 +144,22 @@ function labels({
 
 const NO_LABELS = {};
 
+/** What JSON writes as it is. */
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+const quoted = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text));
+
+/** To stand behind another field. */
+function labelsText(message: EventMessage): string {
+  const found = labels(message);
+  const text = found === NO_LABELS ? '' : JSON.stringify(found).slice(1, -1);
+  return text === '' ? '' : `,${text}`;
+}
+
+const replyText = ({ code, enhanced, lines }: Reply): string => {
+  const texts = lines.length === 1 ? quoted(lines[0]!) : lines.map(quoted).join(',');
+  return `{"code":${code},"enhanced":${enhanced === null ? 'null' : quoted(enhanced)},"lines":[${texts}]}`;
+};
+
 export class Events {
   readonly #sink: EventSink | null;
   readonly #clock: Clock;
@@ -171,7 +187,25 @@ export class Events {
 
   delivery(message: EventMessage, recipient: EventRecipient, host: string, reply: Reply): void {
     if (this.#sink === null) return;
-    this.#write({ event: 'delivery', ...this.#common(message, recipient), host, reply });
+    this.#sink.write(this.#deliveryLine(message, recipient, host, reply), 'delivery');
+  }
+
+  /** As #write() would make it, for a third of the time: nearly all records are of this kind. */
+  #deliveryLine(
+    message: EventMessage,
+    recipient: EventRecipient,
+    host: string,
+    reply: Reply,
+  ): string {
+    const atMs = this.#clock.wallMs();
+    const { reversePath, receivedAtMs } = message;
+    const { index, address, attempts } = recipient;
+    return (
+      `{"event":"delivery","atMs":${atMs},"id":"${formatMessageId(message.message)}.${index}"` +
+      `,"reversePath":${quoted(reversePath)},"recipient":${quoted(address)}` +
+      `,"domain":${quoted(mailDomainOf(recipient.domain))},"attempts":${attempts}` +
+      `,"ageMs":${atMs - receivedAtMs}${labelsText(message)},"host":${quoted(host)},"reply":${replyText(reply)}}\n`
+    );
   }
 
   deferral(

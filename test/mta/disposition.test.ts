@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import {
   type Facts,
+  isTaken,
   judge,
   milder,
   type Outcome,
@@ -118,6 +119,7 @@ const TABLE: readonly Row[] = [
 
 describe('judge', () => {
   test.each(TABLE)('%s: %s is %s (%s, %s)', (phase, text, verdict, reach, reason) => {
+    expect(isTaken(factsOf(phase, text))).toBe(verdict === 'delivered');
     const judgement = judge(factsOf(phase, text));
     expect(verdictOf(judgement.outcome)).toBe(verdict);
     expect(judgement).toMatchObject({ reach, reason, retryAtOnce: false });
@@ -140,6 +142,13 @@ describe('judge', () => {
       expect(judgement).toMatchObject({ retryAtOnce: false, reason: 'deferred-by-peer' });
     },
   );
+
+  test('says of the code of a last reply what isTaken() says', () => {
+    for (let code = 190; code < 700; code += 1) {
+      const facts = factsOf('endOfData', `${code} 2.0.0`);
+      expect(isTaken(facts)).toBe(judge(facts).outcome.kind === 'delivered');
+    }
+  });
 
   test('what we did not ask for want of room in the transaction goes in the next one', () => {
     const judgement = judge(factsOf('rcpt', '452 4.5.3', { recipientsAccepted: 0, local: true }));

@@ -1,4 +1,5 @@
 /** Event records, line by line. */
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Events } from '../../../mta/report/events.ts';
 import { ManualClock } from '../../support/clock.ts';
@@ -81,4 +82,43 @@ test('one line for each outcome', () => {
 test('without a sink nothing is made', () => {
   const events = new Events(null, new ManualClock());
   expect(() => events.delivery(message, recipient, 'mx', reply)).not.toThrow();
+});
+
+test('a delivery is written as JSON would write it, whatever peers and clients said', () => {
+  const text = fc.oneof(fc.string(), fc.string({ unit: 'binary' }));
+  const extra = fc.option(
+    fc
+      .record(
+        { envid: fc.string(), metadata: fc.dictionary(fc.string(), fc.jsonValue()) },
+        {
+          requiredKeys: [],
+        },
+      )
+      .map((value) => JSON.stringify(value)),
+    { nil: undefined },
+  );
+  const reply = fc.record({
+    code: fc.integer({ min: 200, max: 599 }),
+    enhanced: fc.option(text),
+    lines: fc.array(text, { minLength: 1 }),
+  });
+  fc.assert(
+    fc.property(text, text, text, extra, reply, (reversePath, address, host, of, said) => {
+      const lines: string[] = [];
+      const events = new Events({ write: (line) => lines.push(line) }, new ManualClock(0, NOW));
+      const given = { ...message, reversePath, ...(of === undefined ? {} : { extra: of }) };
+      events.delivery(given, { ...recipient, address }, host, said);
+      const { metadata } = JSON.parse(of ?? '{}') as { metadata?: object };
+      const record = {
+        event: 'delivery',
+        ...common,
+        reversePath,
+        recipient: address,
+        ...(metadata === undefined ? {} : { metadata }),
+        host,
+        reply: said,
+      };
+      expect(lines).toEqual([`${JSON.stringify(record)}\n`]);
+    }),
+  );
 });
