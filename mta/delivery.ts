@@ -11,6 +11,7 @@
 import type { Timer } from '../runtime/clock.ts';
 import { Allotment } from './delivery/allotment.ts';
 import type { Failure } from './delivery/consignment.ts';
+import { Crowding } from './delivery/crowding.ts';
 import type { DeliveryDeps } from './delivery/deps.ts';
 import { Domains } from './delivery/domains.ts';
 import { explain } from './delivery/explain.ts';
@@ -53,8 +54,8 @@ const MEMORY_OCTETS_MAX = 128 * 1024 * 1024;
 /** Domains asked of the spool at a time at start. */
 const DOMAINS_PAGE = 1_000;
 const TIDY_MS = 1_000;
-/** Of all connections one yields to a site without in so long. */
-const YIELD_MS = 100;
+/** Of all connections, what sites may hold that have not taken mail since they came up or last failed. */
+const TRIALS_SHARE = 0.5;
 const EXPIRY_MS = 60_000;
 const SPOOL_RETRY_MS = 1_000;
 /** A stop waits so long for a spool that cannot record outcomes; what it has not got is delivered again. */
@@ -69,11 +70,12 @@ export class Delivery {
   readonly #local: LocalMail;
   readonly #lateness: Lateness;
   readonly #slots: Allotment;
+  readonly #trials: Allotment;
+  readonly #crowding: Crowding;
   readonly #memory = new Allotment(MEMORY_OCTETS_MAX);
   readonly #sites = new Map<string, SiteQueue>();
   readonly #suspensions: Suspensions;
   #heldTenants: readonly string[];
-  #yieldedAtMs = Number.NEGATIVE_INFINITY;
   readonly #siteContext: SiteContext;
   readonly #watch = new Watch();
   readonly #census: Census;
@@ -92,7 +94,15 @@ export class Delivery {
     this.#suspensions = deps.suspensions ?? new Suspensions(null);
     this.#heldTenants = this.#suspensions.names('tenant');
     this.#settler = new Settler({ spool, clock, log, sign: deps.sign });
-    this.#slots = new Allotment(config.delivery.connections_total);
+    const { connections_total } = config.delivery;
+    this.#slots = new Allotment(connections_total);
+    this.#trials = new Allotment(Math.ceil(connections_total * TRIALS_SHARE));
+    this.#crowding = new Crowding({
+      clock,
+      slots: this.#slots,
+      trials: this.#trials,
+      sites: () => this.#sites.values(),
+    });
     this.#domains = new Domains({
       deps,
       suspensions: this.#suspensions,
@@ -153,6 +163,7 @@ export class Delivery {
       log,
       hosts: new HostHealth(clock),
       slots: this.#slots,
+      trials: this.#trials,
       memory: this.#memory,
       openLink,
       shaping,
@@ -167,7 +178,7 @@ export class Delivery {
         !this.#settler.saturated(),
       park: (leased) => this.#park(leased),
       heldTenants: () => this.#heldTenants,
-      crowded: () => this.#crowded(),
+      crowding: this.#crowding,
       suspendDomain: (domain, wait) => domains.rest(domain, wait),
       finished: (consignment, facts, host, site) =>
         outcomes.finished(consignment, facts, host, site),
@@ -214,6 +225,7 @@ export class Delivery {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#domains.stop();
+    this.#crowding.stop();
     for (const timer of this.#timers) timer.cancel();
     for (const site of this.#sites.values()) site.stop();
     const deadlineMs = this.#deps.clock.monotonicMs() + drainMs;
@@ -441,19 +453,6 @@ export class Delivery {
     return queue;
   }
 
-  /** A site has no connection and gets none: the one with the most lets go of one of its own. */
-  #crowded(): void {
-    const nowMs = this.#deps.clock.monotonicMs();
-    if (nowMs - this.#yieldedAtMs < YIELD_MS) return;
-    this.#yieldedAtMs = nowMs;
-    let largest: SiteQueue | null = null;
-    for (const site of this.#sites.values()) {
-      if (site.closeIdle()) return;
-      if (largest === null || site.connections > largest.connections) largest = site;
-    }
-    largest?.yieldLink();
-  }
-
   /** Mail is not returned for want of a resolver. */
   #expire(): void {
     if (this.#stopping || this.resolverUnreachable) return;
@@ -469,9 +468,7 @@ export class Delivery {
       site.retire();
       this.#sites.delete(id);
     }
-    if (this.#slots.waiting === 0) return;
-    // Others wait for a connection: those that idle must yield.
-    for (const site of this.#sites.values()) if (site.closeIdle()) return;
+    this.#crowding.look();
   }
 }
 

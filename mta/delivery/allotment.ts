@@ -7,6 +7,8 @@
 export class Allotment {
   readonly #max: number;
   #taken = 0;
+  /** The line is being called back. */
+  #calling = false;
   /** Insertion order is the order of arrival; a waiter stands in it once. */
   readonly #waiters = new Set<() => void>();
 
@@ -43,16 +45,15 @@ export class Allotment {
 
   giveBack(amount: number): void {
     this.#taken -= amount;
-    if (this.#waiters.size === 0) return;
-    while (this.#taken < this.#max) {
-      const [next] = this.#waiters;
-      if (next === undefined) return;
+    // Who is called back may give back what it cannot use: then the line goes on here, not deeper down.
+    if (this.#calling || this.#waiters.size === 0) return;
+    this.#calling = true;
+    for (const next of this.#waiters) {
+      if (this.#taken >= this.#max) break;
       this.#waiters.delete(next);
-      const before = this.#taken;
       next();
-      // A waiter that no longer wants any must not stop the line.
-      if (this.#taken > before) return;
     }
+    this.#calling = false;
   }
 
   leave(retry: () => void): void {

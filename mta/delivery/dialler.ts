@@ -57,13 +57,17 @@ export class Dialler {
   #tried = 0;
   readonly #calls = new Set<Call>();
   #last: { readonly text: string; readonly hintMs: number | null } | null = null;
+  /** Monotonic. */
+  readonly beganAtMs: number;
+  #givenUp: string | null = null;
 
   constructor(parts: DiallerParts) {
     this.#parts = parts;
+    this.beganAtMs = parts.clock.monotonicMs();
   }
 
   async dial(): Promise<Dialled> {
-    while (!this.#parts.stopping()) {
+    while (!this.#parts.stopping() && this.#givenUp === null) {
       if (this.#mayCall()) await this.#callNext();
       if (this.#calls.size === 0) break;
       const ended = await this.#someEnd();
@@ -74,6 +78,7 @@ export class Dialler {
       if (this.#failed(call, cause)) break;
     }
     this.#hangUp();
+    if (this.#givenUp !== null) return { kind: 'failed', hintMs: null, text: this.#givenUp };
     const nothing = { text: this.#end === null ? 'no host could be tried' : wordingOf(this.#end) };
     return { kind: 'failed', hintMs: null, ...(this.#last ?? nothing) };
   }
@@ -92,6 +97,15 @@ export class Dialler {
     for (const { link } of this.#calls) link.destroy();
   }
 
+  /** Its time is over, and nobody else is called; dial() then fails for this reason. */
+  giveUp(text: string): void {
+    for (const { target } of this.#calls) this.#parts.hosts.failed(target.address);
+    const [call] = this.#calls;
+    const host = call === undefined ? '' : `${call.target.host} [${call.target.address}]: `;
+    this.#givenUp = `${host}${text}`;
+    this.abandon();
+  }
+
   /** Nobody is being called, or whoever is does not answer. */
   #mayCall(): boolean {
     if (this.#calls.size === 0) return true;
@@ -102,7 +116,7 @@ export class Dialler {
 
   async #callNext(): Promise<void> {
     const target = await this.#nextTarget();
-    if (target === null || this.#parts.stopping()) return;
+    if (target === null || this.#parts.stopping() || this.#givenUp !== null) return;
     const [rival] = this.#calls;
     if (rival !== undefined && rival.target.rank !== target.rank) {
       this.#next = target;

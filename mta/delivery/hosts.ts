@@ -1,6 +1,7 @@
 /**
  * What we remember of single MX hosts, by address: which did not answer lately, and which announce
- * STARTTLS and then fail at it. A guess that saves time, never a verdict on mail.
+ * STARTTLS and then fail at it; and of sites, which took mail. A guess that saves time, never a verdict
+ * on mail.
  */
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../runtime/clock.ts';
@@ -15,6 +16,8 @@ export class HostHealth {
   readonly #clock: Clock;
   readonly #shunnedUntilMs = new LRUCache<string, number>({ max: HOSTS_MAX });
   readonly #brokenTlsUntilMs = new LRUCache<string, number>({ max: HOSTS_MAX });
+  /** Ids of sites. */
+  readonly #tookMail = new LRUCache<string, true>({ max: HOSTS_MAX });
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -38,5 +41,17 @@ export class HostHealth {
 
   tlsFailed(address: string): void {
     this.#brokenTlsUntilMs.set(address, this.#clock.monotonicMs() + BROKEN_TLS_MS);
+  }
+  /** The site took mail, and has not failed since. */
+  isTried(siteId: string): boolean {
+    return this.#tookMail.has(siteId);
+  }
+
+  tookMail(siteId: string): void {
+    this.#tookMail.set(siteId, true);
+  }
+
+  siteFailed(siteId: string): void {
+    this.#tookMail.delete(siteId);
   }
 }

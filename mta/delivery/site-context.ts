@@ -11,6 +11,7 @@ import type { RecipientFact } from '../smtp/transaction.ts';
 import type { LeasedMessage, Spool } from '../spool/spool.ts';
 import type { Allotment } from './allotment.ts';
 import type { Consignment } from './consignment.ts';
+import type { Crowding } from './crowding.ts';
 import type { ReversePathFor } from './deps.ts';
 import type { HostHealth } from './hosts.ts';
 import type { Lessons } from './lessons.ts';
@@ -27,6 +28,9 @@ export interface SiteContext {
   readonly hosts: HostHealth;
   /** Connections, over all sites. */
   readonly slots: Allotment;
+  /** Of these, those of sites that have not taken mail since they came up or last failed. */
+  readonly trials: Allotment;
+  readonly crowding: Crowding;
   /** Octets of content in memory, over all sites. */
   readonly memory: Allotment;
   readonly openLink: LinkOpener;
@@ -44,8 +48,6 @@ export interface SiteContext {
   park(leased: LeasedMessage): boolean;
   /** Tenants whose mail an operator holds back. */
   heldTenants(): readonly string[];
-  /** No connection is to be had, and urgent mail waits for one. */
-  crowded(): void;
   /** A rule lets a domain rest. */
   suspendDomain(domain: string, wait: Wait): void;
   /** A consignment is over. */

@@ -41,6 +41,8 @@ export class SiteQueue {
   readonly #links = new Set<Link>();
   readonly #diallers = new Set<Dialler>();
   #opening = 0;
+  /** It has its place among the sites on trial. */
+  #onTrial = false;
   #timer: Timer | null = null;
   #stopping = false;
   /** One function, so that an allotment knows a waiter again. */
@@ -95,11 +97,9 @@ export class SiteQueue {
     return this.#supply.domainNames(limit);
   }
 
-  /** Nothing due, nothing open, nothing asked of us that still holds: the planner may forget it. */
+  /** Nothing due, nothing open: the planner may forget it. */
   get idle(): boolean {
-    const nowMs = this.#context.clock.monotonicMs();
-    const isHeeding = this.#standing.waiting || this.#tuner.slows(nowMs);
-    return this.#supply.idle && this.connections === 0 && !isHeeding;
+    return this.#supply.idle && this.connections === 0 && !this.#standing.waiting;
   }
 
   /** The planner forgets it: what its hosts have taught is kept for when it has work again. */
@@ -186,11 +186,22 @@ export class SiteQueue {
     if (this.domains > 0 || this.buffered > 0) this.work();
   }
 
-  /** Closes the link that has idled longest, to free its slot. @returns false when none idles */
+  /** Closes an idle link, to free its slot. @returns false when none idles */
   closeIdle(): boolean {
     for (const link of this.#links) {
       if (!link.idle) continue;
       link.quit();
+      return true;
+    }
+    return false;
+  }
+
+  /** Gives up a call that has not come to mail for so long. @returns false when there is none */
+  giveUpCall(patienceMs: number): boolean {
+    const beganBeforeMs = this.#context.clock.monotonicMs() - patienceMs;
+    for (const dialler of this.#diallers) {
+      if (dialler.beganAtMs > beganBeforeMs) continue;
+      dialler.giveUp(`no greeting for ${patienceMs / 1000} s, and others wait for a connection`);
       return true;
     }
     return false;
@@ -220,6 +231,7 @@ export class SiteQueue {
     this.#stopping = true;
     this.#timer?.cancel();
     this.#context.slots.leave(this.#resume);
+    this.#context.trials.leave(this.#resume);
     this.#providerConnections?.leave(this.#resume);
     this.#supply.stop();
     for (const link of this.#links) link.quit();
@@ -255,21 +267,36 @@ export class SiteQueue {
     }
   }
 
-  /** A connection of all that there are, and of its provider's. */
+  /** A connection of its provider's, of those for sites on trial, and of all that there are. */
   #takeSlot(): boolean {
-    const { slots } = this.#context;
-    if (!slots.take(1, this.#resume)) {
-      if (this.connections === 0) this.#context.crowded();
-      return false;
+    if (!(this.#providerConnections?.take(1, this.#resume) ?? true)) return false;
+    if (this.#takeTrial()) {
+      if (this.#context.slots.take(1, this.#resume)) return true;
+      if (this.connections === 0) this.#endTrial();
     }
-    if (this.#providerConnections?.take(1, this.#resume) ?? true) return true;
-    slots.giveBack(1);
+    this.#providerConnections?.giveBack(1);
+    if (this.connections === 0) this.#context.crowding.starves();
     return false;
   }
 
+  /** To be called when `connections` no longer counts it. */
   #giveSlotBack(): void {
     this.#providerConnections?.giveBack(1);
     this.#context.slots.giveBack(1);
+    if (this.connections === 0) this.#endTrial();
+  }
+
+  /** While its hosts have not taken mail they cannot keep all connections from those that do. */
+  #takeTrial(): boolean {
+    if (this.#onTrial || this.#context.hosts.isTried(this.site.id)) return true;
+    this.#onTrial = this.#context.trials.take(1, this.#resume);
+    return this.#onTrial;
+  }
+
+  #endTrial(): void {
+    if (!this.#onTrial) return;
+    this.#onTrial = false;
+    this.#context.trials.giveBack(1);
   }
 
   async #open(): Promise<void> {
@@ -326,6 +353,8 @@ export class SiteQueue {
     this.#supply.replenish();
     if (turn.spent && turn.consignment === null) link.quit();
     if (turn.pausedMs !== null) this.#again(turn.pausedMs);
+    // It will idle, unless more comes.
+    if (turn.consignment === null) this.#context.crowding.look();
     if (turn.consignment !== null) {
       this.#context.tlsWatch?.carries(link, turn.consignment.leased.recipients);
     }
@@ -346,7 +375,7 @@ export class SiteQueue {
       // site fails, as if it had not let us in. Or each message would cost a connection to hear the same.
       if (!facts.some(isDismissal)) {
         link.settled += 1;
-        this.#standing.answered();
+        this.#answered();
         this.#concurrency.served(this.#context.clock.monotonicMs(), link.lastTookMs);
       }
       if (facts.every(isTaken)) this.#tuner.taken();
@@ -388,6 +417,12 @@ export class SiteQueue {
     }
     hosts.failed(link.target.address);
     this.#failed(`${link.target.host}: ${describeCause(cause)}`, judge(factsOf(cause)).hintMs);
+  }
+
+  #answered(): void {
+    if (!this.#standing.proven) this.#context.hosts.tookMail(this.site.id);
+    this.#standing.answered();
+    this.#endTrial();
   }
 
   #tune({ leased }: Consignment, facts: readonly RecipientFact[]): void {
@@ -447,6 +482,7 @@ export class SiteQueue {
       return;
     }
     const waitMs = this.#standing.failed(text, hintMs);
+    this.#context.hosts.siteFailed(this.site.id);
     this.#context.log.warn({ site: this.site.alias, retryInMs: Math.ceil(waitMs) }, text);
     this.#supply.empty();
     this.#again(waitMs);

@@ -84,12 +84,6 @@ export class Tuner {
     return this.#bucket?.waitMs(nowMs) ?? 0;
   }
 
-  /** A pause that a rule made is still to be kept. */
-  slows(nowMs: number): boolean {
-    this.#relax(nowMs);
-    return this.#bucket !== null;
-  }
-
   take(): void {
     this.#bucket?.take();
   }
