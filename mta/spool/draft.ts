@@ -47,13 +47,22 @@ export function layOut(
   const from = at + HEADER_OCTETS + metaOctets;
   let end = from;
   for (const content of contents) {
-    // set() into memory that threads share copies word by word: 2.9 µs for 10 KB, this 0.3.
-    asBuffer(content).copy(buffer, end);
+    copyInto(buffer, end, content);
     end += content.length;
   }
   const draft = { at, metaOctets, contentOctets: end - from };
   buffer.fill(0, end, nextAt(draft));
   return draft;
+}
+
+/**
+ * Into memory that threads share TypedArray.set() copies word by word, 2.9 µs for 10 KB, and so does
+ * Buffer.copy() of a whole buffer; of a part of one it takes 0.3 µs.
+ */
+function copyInto(buffer: Buffer, at: number, content: Uint8Array): void {
+  if (content.length === 0) return;
+  buffer[at] = content[0]!;
+  asBuffer(content).copy(buffer, at + 1, 1);
 }
 
 const asBuffer = (octets: Uint8Array): Buffer =>
