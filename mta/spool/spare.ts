@@ -16,8 +16,9 @@ import { FILE_MODE } from './segment-file.ts';
 
 const NAME = 'spare';
 const UNFINISHED_NAME = 'spare.new';
-/** Written and synced at a time, so that the disk is never busy with it for long. */
 const STEP_OCTETS = 1_048_576;
+/** Synced at a time: more would keep the disk busy for long, and each one costs a commit of the journal. */
+const SYNC_OCTETS = 4 * STEP_OCTETS;
 
 export class Spare {
   readonly #path: string;
@@ -88,7 +89,7 @@ export class Spare {
       while (at < this.#octets && this.#making === making) {
         const octets = Math.min(zeros.length, this.#octets - at);
         at += (await file.write(zeros, 0, octets, at)).bytesWritten;
-        await file.datasync();
+        if (at % SYNC_OCTETS === 0 || at === this.#octets) await file.datasync();
       }
     } finally {
       await file.close();
