@@ -90,6 +90,8 @@ export class Journal {
   /** In the order of their records. */
   readonly #handed = new Map<MessageId, Handed>();
   #handedRecipients = 0;
+  /** Of `ops`, those that are not of the kind 'done'. */
+  #news = 0;
   ops: Op[] = [];
 
   constructor(segments: Segments, out: Out) {
@@ -103,6 +105,11 @@ export class Journal {
 
   get handedRecipients(): number {
     return this.#handedRecipients;
+  }
+
+  /** `ops` are more than recipients that are done: those stay leased until they have gone. */
+  get hasNews(): boolean {
+    return this.#news > 0;
   }
 
   find(message: MessageId): Handed | undefined {
@@ -128,12 +135,12 @@ export class Journal {
   /** A message is in the log, and waits. */
   queue(message: Placed): void {
     this.#segments.pin(message.place.segment);
-    this.ops.push({ kind: 'rows', message, indices: null });
+    this.#tell({ kind: 'rows', message, indices: null });
   }
 
   move(message: MessageId, place: Place, lost: Placed | null): void {
     this.#segments.pin(place.segment);
-    this.ops.push({ kind: 'moved', message, place, lost });
+    this.#tell({ kind: 'moved', message, place, lost });
   }
 
   /** An outcome is in the log. */
@@ -143,7 +150,7 @@ export class Journal {
       const handed = this.#handed.get(message);
       if (handed !== undefined) this.keep(handed);
     }
-    for (const deferral of deferred) this.ops.push({ kind: 'deferred', deferral });
+    for (const deferral of deferred) this.#tell({ kind: 'deferred', deferral });
     for (const notice of notices) this.queue(notice);
   }
 
@@ -182,7 +189,7 @@ export class Journal {
     const message = this.#placedOf(handed);
     this.#segments.pin(handed.record.segment);
     this.#forget(handed);
-    this.ops.push({ kind: 'rows', message, indices: handed.left });
+    this.#tell({ kind: 'rows', message, indices: handed.left });
   }
 
   /** The oldest get rows. */
@@ -214,9 +221,15 @@ export class Journal {
   applied(ops: readonly Op[]): void {
     this.ops = this.ops.slice(ops.length);
     for (const op of ops) {
+      if (op.kind !== 'done') this.#news -= 1;
       if (op.kind === 'rows') this.#segments.unpin(op.message.place.segment);
       else if (op.kind === 'moved') this.#segments.unpin(op.place.segment);
     }
+  }
+
+  #tell(op: Op): void {
+    this.ops.push(op);
+    this.#news += 1;
   }
 
   #done(message: MessageId, index: number): void {

@@ -81,7 +81,10 @@ export class Keeper {
       }
     }
     const appended = this.#write(this.#recordsOf(appends), settles, nowMs, answers);
-    if (reads.length > 0) this.#attempt((store) => store.bringUpToDate());
+    if (reads.length > 0) {
+      const asked = reads.map(({ asks }) => asks);
+      this.#attempt((store) => store.prepareFor(asked));
+    }
     for (const { at, asks } of reads) answers[at] = this.#read(asks, nowMs);
     if (nowMs >= this.#tidyAtMs) this.#tidy(nowMs);
     if (closes) this.#close();

@@ -47,6 +47,8 @@ export type ReadRequest = Extract<
   }
 >;
 
+/** To these a recipient that is done is one that is leased: it need not be gone. */
+const LEASING: ReadonlySet<ReadRequest['op']> = new Set(['lease', 'leaseExpired', 'leaseMessage']);
 /** Unused pages are given back to the disk beyond this, and beyond a quarter of the file. */
 const FREE_OCTETS_KEPT = 64 * 1_048_576;
 const FREE_SHARE_KEPT = 0.25;
@@ -196,9 +198,10 @@ export class Store {
     this.#segments.prepare();
   }
 
-  /** The index hears of all that is in the log. @throws what stopped it */
-  bringUpToDate(): void {
-    if (this.#journal.ops.length > 0) this.#apply();
+  /** The index hears of what is in the log, as far as the reads can tell. @throws what stopped it */
+  prepareFor(reads: readonly ReadRequest[]): void {
+    const isLeasing = reads.every(({ op }) => LEASING.has(op));
+    if (isLeasing ? this.#journal.hasNews : this.#journal.ops.length > 0) this.#apply();
   }
 
   read({ op, asks }: ReadRequest, nowMs: number): unknown {
@@ -229,7 +232,7 @@ export class Store {
 
   /** Lets the files shrink after a burst, a little with each call. */
   giveBack(): void {
-    this.bringUpToDate();
+    if (this.#journal.ops.length > 0) this.#apply();
     const living = this.#compactor.step(this.#durableLow.segment, this.#nowMs);
     if (living.length > 0) this.#writer.move(living, this.#nowMs);
     if (this.#segments.hasUnwanted) this.#checkpoint();
