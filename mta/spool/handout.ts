@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
 import { type Body, type MessageId, PRIORITIES } from '../envelope.ts';
+import type { DueRow } from './due-order.ts';
 import { type Lane, rankOf } from './lanes.ts';
 import type { Leases } from './leases.ts';
 import { type ReasonColumns, reasonOf } from './reason.ts';
@@ -13,7 +14,6 @@ import type { SegmentId } from './segment-file.ts';
 import type { Segments } from './segments.ts';
 import type { LeasedMessage } from './spool.ts';
 import { StoreFault } from './trouble.ts';
-import type { DueRow } from './walker.ts';
 
 /** Why a message cannot be handed out. */
 export type Damage = 'content missing' | 'content unreadable' | 'checksum mismatch';

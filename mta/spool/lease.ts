@@ -2,13 +2,15 @@
  * Handing out due work. One walker goes through the rows of each lane of the requested domains in the
  * order they fall due, beginning behind what is leased already; they take turns, see rounds.ts.
  *
- * Cost of a lease: a seek for each lane of the requested domains, and then what is handed out.
+ * Cost of a lease: a seek for each lane of the requested domains of which nothing is known from an earlier
+ * one, and then what is handed out.
  */
 import type Database from 'better-sqlite3';
 import { type MessageId, PRIORITIES } from '../envelope.ts';
+import type { DueRow, Queue } from './due-order.ts';
 import type { Handout, RecipientRow } from './handout.ts';
 import { type Lanes, rankOf, type Tenants, tenantIdOf } from './lanes.ts';
-import type { Leases, Queue } from './leases.ts';
+import type { Leases } from './leases.ts';
 import { Rounds } from './rounds.ts';
 import {
   type Lease,
@@ -17,7 +19,7 @@ import {
   MESSAGE_RECIPIENTS_MAX,
   type MessageRequest,
 } from './spool.ts';
-import { type DueRow, type DueStatement, prepareDue, READ_AHEAD_MAX, Walker } from './walker.ts';
+import { type DueStatement, prepareDue, Walker } from './walker.ts';
 
 /**
  * Rows of one message that are looked through for companions. A message with more recipients than this
@@ -64,8 +66,7 @@ export class Lessor {
     const queues = this.#queuesOf(domains, request);
     const share = Math.ceil(request.messagesMax / Math.max(queues.length, 1));
     // One more than its share, so that the walk ends knowing what is due next.
-    const readAhead = Math.min(share + 1, READ_AHEAD_MAX);
-    const walkers = queues.map((queue) => new Walker(queue, this.#leases, this.#due, readAhead));
+    const walkers = queues.map((queue) => new Walker(queue, this.#leases, this.#due, share + 1));
     const messages = this.#serveInTurn(walkers, request, domains);
     const nextDueMs = new Map<string, number | null>();
     for (const domain of domains) nextDueMs.set(domain, null);

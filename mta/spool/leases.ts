@@ -9,23 +9,9 @@
  * - Every row of a lane that stands before its front is leased: a scan may begin at the front.
  */
 import type { MessageId } from '../envelope.ts';
+import { FIRST_PLACE, isBefore, type Place, type Queue } from './due-order.ts';
 import type { Lane } from './lanes.ts';
-
-/** A place in the order in which the rows of a lane fall due: (dueMs, message, index). */
-export interface Place {
-  readonly dueMs: number;
-  readonly message: MessageId;
-  readonly index: number;
-}
-
-/** Before every row. */
-export const FIRST_PLACE: Place = { dueMs: Number.MIN_SAFE_INTEGER, message: 0, index: 0 };
-
-/** One lane of one domain. */
-export interface Queue {
-  readonly domain: string;
-  readonly lane: Lane;
-}
+import { ReadAhead } from './read-ahead.ts';
 
 /** A leased row: what is needed to put it back. */
 export interface Held extends Queue {
@@ -39,6 +25,7 @@ interface Front {
 }
 
 export class Leases {
+  readonly ahead = new ReadAhead();
   readonly #messages = new Map<MessageId, Held[]>();
   readonly #fronts = new Map<Lane, Map<string, Front>>();
   #count = 0;
@@ -96,11 +83,13 @@ export class Leases {
     if (front.leased === 1) this.#forget(held);
     else front.leased -= 1;
     this.#count -= 1;
+    this.ahead.went(held, { dueMs: held.dueMs, message, index });
     return held;
   }
 
   /** A row stands here from now on, and is not leased. */
   appeared(queue: Queue, place: Place): void {
+    this.ahead.appeared(queue, place);
     const front = this.#frontOf(queue);
     if (front !== undefined && isBefore(place, front.place)) front.place = place;
   }
@@ -133,10 +122,3 @@ export class Leases {
     else ofLane.delete(domain);
   }
 }
-
-const isBefore = (a: Place, b: Place): boolean =>
-  a.dueMs !== b.dueMs
-    ? a.dueMs < b.dueMs
-    : a.message !== b.message
-      ? a.message < b.message
-      : a.index < b.index;

@@ -390,7 +390,8 @@ export class Store {
 
   /** Costs only this message, whatever happens: what cannot be moved now is held until the next start. */
   #quarantine(message: MessageId, damage: Damage): void {
-    const { folder, report } = this.#surroundings;
+    const { folder, leases, report } = this.#surroundings;
+    leases.ahead.clear();
     const remains = readRemains(this.#db, this.#segments, { message, damage });
     try {
       const path = exportRemains(folder, remains, this.#nowMs);

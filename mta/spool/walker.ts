@@ -3,19 +3,12 @@
  * (due_ms, message, n), which is the order of the index `recipients_due`.
  */
 import type Database from 'better-sqlite3';
-import type { MessageId } from '../envelope.ts';
+import { type DueRow, FIRST_PLACE, type Place, type Queue } from './due-order.ts';
 import type { Lane } from './lanes.ts';
-import { FIRST_PLACE, type Leases, type Place, type Queue } from './leases.ts';
+import type { Leases } from './leases.ts';
 
-/** Rows that a walker reads ahead, at most. */
+/** Rows that a walker reads ahead at a time, at most. */
 export const READ_AHEAD_MAX = 64;
-
-/** An entry of the index, which alone is read: most of what is read ahead is only looked at. */
-export interface DueRow {
-  readonly due_ms: number;
-  readonly message: MessageId;
-  readonly n: number;
-}
 
 /** Domain, lane, place (due, message, n), limit. */
 export type DueStatement = Database.Statement<
@@ -35,19 +28,25 @@ export class Walker {
   readonly lane: Lane;
   readonly #leases: Leases;
   readonly #due: DueStatement;
-  readonly #readAhead: number;
+  /** Rows to read at a time: more with every walk that finds some of what the one before it has read. */
+  #size: number;
   #place: Place;
-  #rows: DueRow[] = [];
-  #at = 0;
-  #ended = false;
+  #rows: readonly DueRow[];
+  #at: number;
+  #ended: boolean;
 
+  /** @param readAhead rows to begin with */
   constructor({ domain, lane }: Queue, leases: Leases, due: DueStatement, readAhead: number) {
     this.domain = domain;
     this.lane = lane;
     this.#leases = leases;
     this.#due = due;
-    this.#readAhead = readAhead;
-    this.#place = leases.frontOf(this) ?? FIRST_PLACE;
+    const ahead = leases.ahead.take(this);
+    this.#rows = ahead?.rows ?? [];
+    this.#at = ahead?.at ?? 0;
+    this.#ended = ahead?.ended ?? false;
+    this.#place = ahead?.place ?? leases.frontOf(this) ?? FIRST_PLACE;
+    this.#size = Math.min(Math.max(readAhead, 2 * (ahead?.size ?? 0)), READ_AHEAD_MAX);
   }
 
   /** @returns the first row that is not leased, or null when there is none */
@@ -68,8 +67,17 @@ export class Walker {
   /** Leaves the front where the walk ended. @returns when the next row is due, null when none is left */
   finish(): number | null {
     const row = this.peek();
-    this.#leases.advance(this, this.#place);
-    return row?.due_ms ?? null;
+    const [place, rows, at, ended, size] = [
+      this.#place,
+      this.#rows,
+      this.#at,
+      this.#ended,
+      this.#size,
+    ];
+    this.#leases.advance(this, place);
+    if (row === null) return null;
+    this.#leases.ahead.keep(this, { place, rows, at, ended, size });
+    return row.due_ms;
   }
 
   /** Having finished with null: the lane has no row at all. */
@@ -86,8 +94,8 @@ export class Walker {
 
   #refill(): void {
     const { dueMs, message, index } = this.#place;
-    this.#rows = this.#due.all(this.domain, this.lane, dueMs, message, index, this.#readAhead);
+    this.#rows = this.#due.all(this.domain, this.lane, dueMs, message, index, this.#size);
     this.#at = 0;
-    this.#ended = this.#rows.length < this.#readAhead;
+    this.#ended = this.#rows.length < this.#size;
   }
 }

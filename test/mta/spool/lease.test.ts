@@ -150,6 +150,71 @@ describe('next due', () => {
   });
 });
 
+/** What a lease has read and not handed out is of use to the next one, as long as it is still so. */
+describe('what an earlier lease has read', () => {
+  const next = (messagesMax: number) => spool.lease(leaseOf(['x.example'], { messagesMax }));
+  const done = (message: number) => ({ key: key(message), kind: 'done' }) as const;
+
+  test('is followed by what is appended later', async () => {
+    await fill(numbered('x.example', 3));
+    await next(1);
+    // This one has seen the end of the queue.
+    expect((await next(1)).nextDueMs.get('x.example')).toBe(START_MS);
+    await fill(['3@x.example']);
+    const { messages, nextDueMs } = await next(10);
+    expect(addressesOf(messages).flat()).toEqual(['2@x.example', '3@x.example']);
+    expect(nextDueMs.get('x.example')).toBeNull();
+  });
+
+  test('comes after what is appended to be due before it', async () => {
+    const receivedAtMs = START_MS - 10;
+    await fill(numbered('x.example', 3));
+    await next(1);
+    await spool.append(submission(['early@x.example'], { receivedAtMs }));
+    expect(addressesOf((await next(10)).messages).flat()).toEqual([
+      'early@x.example',
+      '1@x.example',
+      '2@x.example',
+    ]);
+  });
+
+  test('is without what somebody else has leased, or done with', async () => {
+    const [, second, third] = await fill(numbered('x.example', 5));
+    await next(1);
+    await spool.leaseMessage({ message: second!, index: null });
+    await spool.leaseMessage({ message: third!, index: null });
+    await spool.settle([done(second!)], []);
+    await spool.counts();
+    expect(addressesOf((await next(1)).messages)).toEqual([['3@x.example']]);
+    await spool.settle([{ key: key(third!), kind: 'released' }], []);
+    expect(addressesOf((await next(10)).messages).flat()).toEqual(['2@x.example', '4@x.example']);
+  });
+
+  test('is without what goes to another domain', async () => {
+    const [, second] = await fill(numbered('x.example', 3));
+    await next(1);
+    await spool.leaseMessage({ message: second!, index: null });
+    const reason = { code: 'moved', text: 'by an operator', sinceMs: START_MS };
+    await spool.settle(
+      [
+        {
+          key: key(second!),
+          kind: 'deferred',
+          dueMs: START_MS,
+          attempts: 0,
+          reason,
+          domain: 'y.example',
+        },
+      ],
+      [],
+    );
+    expect(addressesOf((await next(10)).messages)).toEqual([['2@x.example']]);
+    expect(addressesOf((await spool.lease(leaseOf(['y.example']))).messages)).toEqual([
+      ['1@x.example'],
+    ]);
+  });
+});
+
 describe('expiry', () => {
   test('leases what was accepted before an instant, oldest first, due or not', async () => {
     const content = new Uint8Array(1000);
