@@ -17,6 +17,7 @@ function rig(about: (domain: string) => string = (domain) => domain) {
       asked.push(domain);
       return { kind: 'trouble', reachable: true, text: 'SERVFAIL', about: about(domain) };
     },
+    peek: () => null,
     forgetTrouble: (domain: string, name: string | null) =>
       void forgotten.push(`${domain} ${name}`),
   };
@@ -101,4 +102,46 @@ test('an operator who wants it tried does not wait either', async () => {
   await settle();
   expect(asked).toEqual(['a.example']);
   expect(forgotten).toEqual(['a.example a.example']);
+});
+
+test('routes of 512 domains are looked up at once; what is known does not wait for its turn', async () => {
+  const clock = new ManualClock();
+  const pending: { readonly domain: string; answer(): void }[] = [];
+  const trouble: RouteResult = { kind: 'trouble', reachable: true, text: 'SERVFAIL' };
+  const router = {
+    peek: (domain: string) => (domain.startsWith('known') ? trouble : null),
+    route: (domain: string) =>
+      new Promise<RouteResult>((resolve) => {
+        pending.push({ domain, answer: () => resolve(trouble) });
+      }),
+  };
+  const domains = new Domains({
+    deps: { clock, router, random: { fraction: () => 0.5 } } as unknown as DeliveryDeps,
+    suspensions: new Suspensions(null),
+    siteQueue: () => {
+      throw new Error('there is no route');
+    },
+    refuse: () => undefined,
+    takeLocally: () => false,
+  });
+  for (let n = 0; n < 1_000; n += 1) domains.due(`d${n}.example`, 0);
+  // It is there already, and waits once.
+  domains.due('d700.example', 0);
+  domains.due('known.example', 0);
+  expect(pending.map(({ domain }) => domain)).toEqual([
+    ...Array.from({ length: 512 }, (_, n) => `d${n}.example`),
+    'known.example',
+  ]);
+  const asked: string[] = [];
+  for (let answered = 0; answered < 1_001; answered += 1) {
+    const { domain, answer } = pending.shift()!;
+    asked.push(domain);
+    answer();
+    await settle();
+    // One more than 512 while the known one was among them.
+    expect(pending.length).toBeLessThanOrEqual(512);
+  }
+  expect(new Set(asked).size).toBe(1_001);
+  expect(asked.slice(513, 515)).toEqual(['d512.example', 'd513.example']);
+  expect(domains.heldCount).toBe(1_001);
 });
