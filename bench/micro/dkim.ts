@@ -41,6 +41,8 @@ const HEADER = [
   'X-Campaign: 42',
 ].map((field) => `${field}\r\n`);
 const PLAIN = 'The quick brown fox jumps over the lazy dog, as it has always done, again.\r\n';
+/** As plain text is that was filled up with spaces, and as the mail bench sends it. */
+const PADDED = `${'The quick brown fox jumps over the lazy dog, as it has always done.'.padEnd(76)}\r\n`;
 const INDENTED = '      <td class="cell">\tThe quick  brown fox</td><td> jumps over it </td>\r\n';
 
 const messageOf = (line: string): Buffer => {
@@ -98,6 +100,7 @@ const report = (step: string, microseconds: number): void => {
 
 for (const [name, line] of [
   ['text', PLAIN],
+  ['padded text', PADDED],
   ['indented HTML', INDENTED],
 ] as const) {
   const message = messageOf(line);

@@ -19,6 +19,8 @@ const COLON = 0x3a;
 const CRLF = Buffer.from('\r\n');
 /** Rewritten at a time, so that memory does not grow with the body. */
 const CHUNK_OCTETS = 65_536;
+/** What is shorter is copied faster octet by octet than by a call. */
+const SPAN_OCTETS_MIN = 32;
 const chunk = Buffer.allocUnsafeSlow(CHUNK_OCTETS);
 
 /**
@@ -42,7 +44,7 @@ function relaxedBodyHash(body: Buffer): string {
   while (end > 0 && isWhiteSpaceOrBreak(body[end - 1]!)) end -= 1;
   if (end === 0) return hash('sha256', '', 'base64');
   const text = body.subarray(0, end);
-  const change = firstChange(text);
+  const change = nextChange(text, 0, end);
   if (change === end) return withCrlf(body, end);
   const digest = createHash('sha256').update(text.subarray(0, change));
   for (let at = change; at < end; ) {
@@ -53,9 +55,9 @@ function relaxedBodyHash(body: Buffer): string {
   return digest.update(CRLF).digest('base64');
 }
 
-/** Where a run of white space begins that is not one space within a line; the length when there is none. */
-function firstChange(text: Buffer): number {
-  for (let at = 0; at < text.length; at += 1) {
+/** Where a run of white space begins that is not one space within a line; `end` when there is none before it. */
+function nextChange(text: Buffer, start: number, end: number): number {
+  for (let at = start; at < end; at += 1) {
     const octet = text[at]!;
     if (octet > SPACE) continue;
     if (octet === TAB) return at;
@@ -63,7 +65,7 @@ function firstChange(text: Buffer): number {
     const next = text[at + 1];
     if (next === SPACE || next === TAB || next === CR) return at;
   }
-  return text.length;
+  return end;
 }
 
 /** A chunk ends before white space or with the whole of it, so that no run of it is seen in two parts. */
@@ -88,18 +90,22 @@ function withCrlf(body: Buffer, end: number): string {
 function collapse(text: Buffer, start: number, end: number): number {
   let to = 0;
   for (let at = start; at < end; ) {
-    const octet = text[at]!;
-    if (octet === SPACE || octet === TAB) {
-      do at += 1;
-      while (at < end && isWhiteSpace(text[at]!));
-      // The octet behind the run may be that of the next chunk.
-      if (text[at] !== CR) chunk[to++] = SPACE;
-    } else {
-      chunk[to++] = octet;
-      at += 1;
-    }
+    const change = nextChange(text, at, end);
+    to = copySpan(text, at, change, to);
+    at = change;
+    while (at < end && isWhiteSpace(text[at]!)) at += 1;
+    // The octet behind the run may be that of the next chunk.
+    if (at > change && text[at] !== CR) chunk[to++] = SPACE;
   }
   return to;
+}
+
+/** @returns where the chunk goes on */
+function copySpan(text: Buffer, from: number, end: number, to: number): number {
+  if (end - from >= SPAN_OCTETS_MIN) return to + text.copy(chunk, to, from, end);
+  let next = to;
+  for (let at = from; at < end; at += 1) chunk[next++] = text[at]!;
+  return next;
 }
 
 const isWhiteSpace = (octet: number): boolean => octet === SPACE || octet === TAB;
