@@ -1,5 +1,5 @@
 /** Completion for bash 4 and later. */
-import { at, valueCases, walk } from './cases.ts';
+import { at, completionBody, type Dialect } from './cases.ts';
 import { type CommandWords, pathText, type Value } from './words.ts';
 
 /** @param all of wordsOf() */
@@ -11,19 +11,7 @@ _postilion() {
   local word=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD - 1]}
   local at='' each='' is_value='' index
   COMPREPLY=()
-  for ((index = 1; index < COMP_CWORD; index++)); do
-    each=\${COMP_WORDS[index]}
-${walk(all)}
-  done
-  if [[ -n $is_value ]]; then
-    case "$at $previous" in
-${valueCases(all, completing)}
-    esac
-    return
-  fi
-  case "$at" in
-${wordCases(all)}
-  esac
+${completionBody(all, BASH)}
 }
 complete -F _postilion postilion
 `;
@@ -41,23 +29,25 @@ function completing(value: Value): string {
   }
 }
 
-function wordCases(all: readonly CommandWords[]): string {
-  return all
-    .map((words) => {
-      const { subcommands, options, argument } = words;
-      const files = argument?.kind === 'file' || argument?.kind === 'folder';
-      const choices = [
-        ...subcommands.map(({ name }) => name),
-        ...options.map(({ long }) => long),
-        ...(argument?.kind === 'choice' ? argument.choices : []),
-      ];
-      const list = completing({ kind: 'choice', choices });
-      const lines = files
-        ? [`      if [[ $word == -* ]]; then ${list}`, `      else ${completing(argument)}; fi`]
-        : [`      ${list}`];
-      return [`    '${at(words)}') # ${pathText(words) || 'the root'}`, ...lines, '      ;;'].join(
-        '\n',
-      );
-    })
-    .join('\n');
+function wordCase(words: CommandWords): readonly string[] {
+  const { subcommands, options, argument } = words;
+  const files = argument?.kind === 'file' || argument?.kind === 'folder';
+  const choices = [
+    ...subcommands.map(({ name }) => name),
+    ...options.map(({ long }) => long),
+    ...(argument?.kind === 'choice' ? argument.choices : []),
+  ];
+  const list = completing({ kind: 'choice', choices });
+  const lines = files
+    ? [`      if [[ $word == -* ]]; then ${list}`, `      else ${completing(argument)}; fi`]
+    : [`      ${list}`];
+  return [`    '${at(words)}') # ${pathText(words) || 'the root'}`, ...lines, '      ;;'];
 }
+
+const BASH: Dialect = {
+  words: 'COMP_WORDS',
+  first: 1,
+  current: 'COMP_CWORD',
+  completing,
+  wordCase,
+};

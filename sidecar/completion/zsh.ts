@@ -1,5 +1,5 @@
 /** Completion for zsh, with what each word is for. */
-import { at, valueCases, walk } from './cases.ts';
+import { at, completionBody, type Dialect } from './cases.ts';
 import type { CommandWords, Value } from './words.ts';
 
 /** @param all of wordsOf() */
@@ -12,19 +12,7 @@ _postilion() {
   local at='' each='' is_value='' previous=\${words[CURRENT-1]}
   local -i index
   local -a commands options
-  for ((index = 2; index < CURRENT; index++)); do
-    each=\${words[index]}
-${walk(all)}
-  done
-  if [[ -n $is_value ]]; then
-    case "$at $previous" in
-${valueCases(all, completing)}
-    esac
-    return
-  fi
-  case "$at" in
-${wordCases(all)}
-  esac
+${completionBody(all, ZSH)}
 }
 if [[ $funcstack[1] == _postilion ]]; then _postilion "$@"; else compdef _postilion postilion; fi
 `;
@@ -46,25 +34,21 @@ function completing(value: Value): string {
 const candidate = (word: string, about: string): string =>
   `        '${word}:${about.replaceAll(':', '\\:').replaceAll("'", "'\\''")}'`;
 
-function wordCases(all: readonly CommandWords[]): string {
-  return all
-    .map((words) => {
-      const { subcommands, options, argument } = words;
-      return [
-        `    '${at(words)}')`,
-        ...described(
-          'commands',
-          subcommands.map(({ name, about }) => candidate(name, about)),
-        ),
-        ...described(
-          'options',
-          options.map(({ long, about }) => candidate(long, about)),
-        ),
-        ...(argument === null ? [] : [`      ${completing(argument)}`]),
-        '      ;;',
-      ].join('\n');
-    })
-    .join('\n');
+function wordCase(words: CommandWords): readonly string[] {
+  const { subcommands, options, argument } = words;
+  return [
+    `    '${at(words)}')`,
+    ...described(
+      'commands',
+      subcommands.map(({ name, about }) => candidate(name, about)),
+    ),
+    ...described(
+      'options',
+      options.map(({ long, about }) => candidate(long, about)),
+    ),
+    ...(argument === null ? [] : [`      ${completing(argument)}`]),
+    '      ;;',
+  ];
 }
 
 /** Options are offered where a dash has been typed, or nothing else is to be had. */
@@ -81,3 +65,5 @@ function described(
     `      _describe ${dashed}${group} ${group}`,
   ];
 }
+
+const ZSH: Dialect = { words: 'words', first: 2, current: 'CURRENT', completing, wordCase };
