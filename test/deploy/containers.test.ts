@@ -12,6 +12,7 @@ import { loadConfig } from '../../sidecar/config/load.ts';
 import { VERSION } from '../../sidecar/version.ts';
 import { copyOf, type Instruction, parseDockerfile } from '../support/dockerfile.ts';
 import { bootMachine, type Machine } from '../support/machine.ts';
+import { startUpstream } from '../support/machine-upstream.ts';
 import { requirePeer } from '../support/peers.ts';
 import { type RunningProcess, waitFor } from '../support/process.ts';
 
@@ -103,18 +104,6 @@ describe('what the files say of each other', () => {
 
 /** Those that other machines would be: Docker's DNS, the cluster's, the cloud's. */
 const UPSTREAMS = ['127.0.0.11', '10.96.0.10', '169.254.169.253'] as const;
-const UNBOUND = `server:
-${UPSTREAMS.map((address) => `  interface: ${address}`).join('\n')}
-  access-control: 0.0.0.0/0 allow
-  chroot: ""
-  username: ""
-  directory: "/tmp"
-  pidfile: "/run/unbound.pid"
-  use-syslog: no
-  local-zone: "remote.example." static
-  local-data: "remote.example. 3600 MX 10 mx.remote.example."
-  local-data: "mx.remote.example. 3600 A 192.0.2.25"
-`;
 
 interface Container {
   readonly args: readonly string[];
@@ -138,8 +127,7 @@ requirePeer(
     machine = await bootMachine([ROOT, MODULES]);
     for (const address of UPSTREAMS.slice(1)) machine.must(`ip address add ${address}/32 dev lo`);
     machine.must('sysctl -qw net.ipv4.ip_unprivileged_port_start=53');
-    write('/etc/unbound-trial.conf', UNBOUND);
-    machine.start('unbound', ['-d', '-c', '/etc/unbound-trial.conf']);
+    startUpstream(machine, UPSTREAMS);
     build();
   }, 120_000);
   afterAll(() => machine?.stop());

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { buildPackage } from '../../deploy/debian/package.ts';
 import { bootMachine, type Machine } from '../support/machine.ts';
+import { startUpstream } from '../support/machine-upstream.ts';
 import { requirePeer } from '../support/peers.ts';
 import { waitFor } from '../support/process.ts';
 
@@ -13,19 +14,6 @@ const UPSTREAM = '127.0.0.9';
 const READY_TIMEOUT_MS = 30_000;
 /** Node alone is 124 MB of it. */
 const INSTALLED_MEBIBYTES_MAX = 160;
-
-const UNBOUND = `
-server:
-  interface: ${UPSTREAM}
-  chroot: ""
-  username: ""
-  directory: "/tmp"
-  pidfile: "/run/unbound.pid"
-  use-syslog: no
-  local-zone: "remote.example." static
-  local-data: "remote.example. 3600 MX 10 mx.remote.example."
-  local-data: "mx.remote.example. 3600 A 192.0.2.25"
-`;
 
 const LOAD_EVERYTHING = `
 const { default: manifest } = await import('./package.json', { with: { type: 'json' } });
@@ -48,10 +36,9 @@ requirePeer(
   beforeAll(async () => {
     machine = await bootMachine();
     packageFile = buildPackage(machine.shared.here, 'none');
-    writeFileSync(join(machine.shared.here, 'unbound.conf'), UNBOUND);
     // The disk is memory, and nobody reads manuals there.
     machine.must("printf 'force-unsafe-io\\nno-triggers\\n' >/etc/dpkg/dpkg.cfg.d/trial");
-    machine.start('unbound', ['-d', '-c', `${machine.shared.inside}/unbound.conf`]);
+    startUpstream(machine, [UPSTREAM]);
   }, 120_000);
   afterAll(() => machine?.stop());
 

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { haraka } from '../../bench/peers/haraka.ts';
 import { EXIM_FOLDER, requireExim } from '../support/exim.ts';
 import { bootMachine, type Machine } from '../support/machine.ts';
+import { startUpstream } from '../support/machine-upstream.ts';
 import { blocksOf } from '../support/markdown.ts';
 import { requirePeer } from '../support/peers.ts';
 import { waitFor } from '../support/process.ts';
@@ -28,21 +29,6 @@ if (process.env.CI === 'true') {
 const DEPLOY = join(ROOT, 'deploy');
 const UPSTREAM = '127.0.0.9';
 
-const UNBOUND = `server:
-  interface: ${UPSTREAM}
-  access-control: 127.0.0.0/8 allow
-  chroot: ""
-  username: ""
-  directory: "/tmp"
-  pidfile: "/run/unbound.pid"
-  use-syslog: no
-  # Whatever else is asked does not exist, at once.
-  local-zone: "." static
-  local-zone: "remote.example." static
-  local-data: "remote.example. 3600 MX 10 mx.remote.example."
-  local-data: "remote.example. 3600 TXT 'v=spf1 -all'"
-  local-data: "mx.remote.example. 3600 A 192.0.2.25"
-`;
 /** Port 53 for resolv.conf, 5335 for those who can say a port. */
 const CONFIG = `
 [resolver]
@@ -67,9 +53,16 @@ requirePeer(
   beforeAll(async () => {
     const visible = [ROOT, MODULES, EXIM_FOLDER, HARAKA_HOME].filter((path) => existsSync(path));
     machine = await bootMachine(visible);
-    write('/etc/unbound-trial.conf', UNBOUND);
     write('/etc/postilion.toml', CONFIG);
-    machine.start('unbound', ['-d', '-c', '/etc/unbound-trial.conf']);
+    startUpstream(
+      machine,
+      [UPSTREAM],
+      [
+        // Whatever else is asked does not exist, at once.
+        'local-zone: "." static',
+        `local-data: "remote.example. 3600 TXT 'v=spf1 -all'"`,
+      ],
+    );
     const cli = join(ROOT, 'sidecar/cli.ts');
     const up = machine.start(process.execPath, [cli, 'up', '--config', '/etc/postilion.toml']);
     await waitFor(
