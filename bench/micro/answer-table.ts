@@ -1,7 +1,6 @@
 /**
  * Nanoseconds per call of what a cached answer costs a front, step by step, and publishing the core: each
- * row does what the one above it does and something more. CPU time, best of
- * ROUNDS, so that a busy machine disturbs least.
+ * row does what the one above it does and something more. CPU time.
  */
 import { admit } from '../../resolver/cache/admission.ts';
 import { AnswerTable } from '../../resolver/cache/answer-table.ts';
@@ -17,11 +16,10 @@ import { FLAG, OPT_FIXED_OCTETS, TYPE } from '../../resolver/wire/constants.ts';
 import { parseQuery, QueryView } from '../../resolver/wire/message.ts';
 import { textToName } from '../../resolver/wire/names.ts';
 import { writeQuery, writeResponse } from '../../resolver/wire/write.ts';
+import { measureCalls } from '../load/calls.ts';
 import { benchOptions } from '../load/options.ts';
 
 benchOptions({});
-const CALLS = 1_000_000;
-const ROUNDS = 7;
 const NOW_MS = 1_000_000;
 const TABLE_OCTETS = 768 * 1_048_576;
 const LIMITS = {
@@ -34,20 +32,6 @@ const LIMITS = {
 /** As a batch has them. */
 const PLACES = 64;
 const PLACE_OCTETS = 2_112;
-
-function measure(label: string, call: (index: number) => number): void {
-  let best = Number.POSITIVE_INFINITY;
-  let sum = 0;
-  for (let round = 0; round < ROUNDS; round += 1) {
-    const start = process.cpuUsage();
-    for (let index = 0; index < CALLS; index += 1) sum += call(index);
-    const { user, system } = process.cpuUsage(start);
-    best = Math.min(best, user + system);
-  }
-  // The sum is shown so that no call can be optimised away.
-  const nanoseconds = ((best * 1000) / CALLS).toFixed(0);
-  console.log(`${label.padEnd(44)}${nanoseconds.padStart(6)} ns   (${sum})`);
-}
 
 const memory = new Uint8Array(PLACES * PLACE_OCTETS);
 const view = new QueryView();
@@ -83,21 +67,21 @@ for (const names of [1_000, 1_000_000]) {
     return at;
   };
   const octets = (index: number): number => queries[(index * stride) % names]!.length;
-  measure('copy a query into its place', put);
-  measure('… and parse: not plain, as QDCOUNT is 2', (index) => {
+  measureCalls('copy a query into its place', put);
+  measureCalls('… and parse: not plain, as QDCOUNT is 2', (index) => {
     const at = put(index);
     memory[at + 5] = 2;
     return reader.answer(at, octets(index), NOW_MS);
   });
-  measure('… and parse, hash, probe: another type, not here', (index) => {
+  measureCalls('… and parse, hash, probe: another type, not here', (index) => {
     const at = put(index);
     memory[at + octets(index) - OPT_FIXED_OCTETS - 3] = TYPE.NS;
     return reader.answer(at, octets(index), NOW_MS);
   });
-  measure('… and parse, hash, probe, render: no TTL to patch', (index) =>
+  measureCalls('… and parse, hash, probe, render: no TTL to patch', (index) =>
     reader.answer(put(index), octets(index), NOW_MS),
   );
-  measure('… and TTLs patched: a hit', (index) =>
+  measureCalls('… and TTLs patched: a hit', (index) =>
     reader.answer(put(index), octets(index), NOW_MS + 5_000),
   );
 }
@@ -108,13 +92,13 @@ memory.set(query, 0);
 const words = new Int32Array(memory.buffer);
 const question = new Int32Array(QUESTION_WORDS_MAX);
 console.log('');
-measure('fold and hash', (index) => {
+measureCalls('fold and hash', (index) => {
   words[0] = index;
   const count = foldQuestion(words, 0, view.nameEnd, question);
   return hashQuestion(question, count, index & 3, 7) & 1;
 });
 const table = new AnswerTable(TABLE_OCTETS, 7);
-measure('publish', (index) => {
+measureCalls('publish', (index) => {
   table.publish(key, entry);
   return index & 1;
 });

@@ -1,6 +1,6 @@
 /**
  * Nanoseconds per call of what a cached answer costs in the core: parse, key, look up, render.
- * `node bench/micro/wire.ts`; CPU time, best of ROUNDS, so that a busy machine disturbs least.
+ * `node bench/micro/wire.ts`; CPU time.
  */
 import { admit } from '../../resolver/cache/admission.ts';
 import { renderAnswer, renderedOctetsMax } from '../../resolver/cache/entry.ts';
@@ -10,11 +10,10 @@ import { FLAG, TYPE } from '../../resolver/wire/constants.ts';
 import { parseQuery, QueryView, udpLimitOctets } from '../../resolver/wire/message.ts';
 import { nameKey, textToName } from '../../resolver/wire/names.ts';
 import { type RecordToWrite, writeQuery, writeResponse } from '../../resolver/wire/write.ts';
+import { CALLS, measureCalls } from '../load/calls.ts';
 import { benchOptions } from '../load/options.ts';
 
 benchOptions({});
-const CALLS = 1_000_000;
-const ROUNDS = 5;
 const ENTRIES = 10_000;
 const NOW_MS = 1_000_000;
 const LIMITS = {
@@ -39,21 +38,6 @@ function mxRecords(owner: Uint8Array): RecordToWrite[] {
     ttlSeconds: 3600,
     rdata: Uint8Array.from([0, 10 * index, ...nameOf(`alt${index}.aspmx.l.example.com`)]),
   }));
-}
-
-function measure(label: string, call: (index: number) => number): number {
-  let best = Number.POSITIVE_INFINITY;
-  let sum = 0;
-  for (let round = 0; round < ROUNDS; round += 1) {
-    const start = process.cpuUsage();
-    for (let index = 0; index < CALLS; index += 1) sum += call(index);
-    const { user, system } = process.cpuUsage(start);
-    best = Math.min(best, user + system);
-  }
-  const nanoseconds = (best * 1000) / CALLS;
-  // The sum is shown so that no call can be optimised away.
-  console.log(`${label.padEnd(34)}${nanoseconds.toFixed(0).padStart(6)} ns   (${sum})`);
-  return nanoseconds;
 }
 
 const names = Array.from({ length: ENTRIES }, (_, index) => nameOf(`Domain${index}.example.net`));
@@ -81,11 +65,11 @@ const out = Buffer.alloc(renderedOctetsMax(entry) + 64);
 const how = { nowMs: NOW_MS + 5_000, octetsMax: udpLimitOctets(view) };
 console.log(`MX response of ${entry.wire.length} octets, ${ENTRIES} entries, ${CALLS} calls\n`);
 
-measure('parseQuery', () => parseQuery(query, view));
-measure('nameKey', () => (nameKey(query, 12) as string).length);
-const keyNs = measure('queryKey', () => queryKey(query, view).length);
-const renderNs = measure('renderAnswer', () => renderAnswer(entry, query, view, how, out));
-const hitNs = measure('parse + key + look-up + render', (index) => {
+measureCalls('parseQuery', () => parseQuery(query, view));
+measureCalls('nameKey', () => (nameKey(query, 12) as string).length);
+const keyNs = measureCalls('queryKey', () => queryKey(query, view).length);
+const renderNs = measureCalls('renderAnswer', () => renderAnswer(entry, query, view, how, out));
+const hitNs = measureCalls('parse + key + look-up + render', (index) => {
   const asked = queries[index % ENTRIES]!;
   parseQuery(asked, view);
   return renderAnswer(store.get(queryKey(asked, view))!, asked, view, how, out);

@@ -15,13 +15,12 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
-import { findPortHolder } from '../../runtime/port-holder.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { Alarm, type AlarmOwner } from '../../runtime/timer-wheel.ts';
-import { ListenFailed } from '../errors.ts';
 import { ANSWER_OCTETS_MAX, type Client, IDLE_MS, MISSED } from '../service.ts';
 import { MESSAGE_OCTETS_MAX, RCODE, TYPE } from '../wire/constants.ts';
 import { headerRcodeOf, RecordCursor } from '../wire/message.ts';
+import { listenAt } from './stream-server.ts';
 import { Crowd, type StreamOptions, type TlsIdentity } from './tcp.ts';
 
 const PATH = '/dns-query';
@@ -87,18 +86,7 @@ export class HttpsListener {
         enablePush: false,
       },
     });
-    const { address: host, port } = endpoint;
-    const fd = options.handed?.take('tcp', endpoint) ?? null;
-    server.listen(fd === null ? { host, port, ipv6Only: options.ipv6Only } : { fd });
-    try {
-      await once(server, 'listening');
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? 'EUNKNOWN';
-      throw new ListenFailed(endpoint, 'tcp', code, findPortHolder('tcp', port));
-    }
-    const bound = server.address();
-    const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port;
-    return new HttpsListener(server, { address: host, port: boundPort }, options);
+    return new HttpsListener(server, await listenAt(server, endpoint, options), options);
   }
 
   /** Takes no more connections, and ends sessions once their requests are answered. */

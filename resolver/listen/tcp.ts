@@ -12,22 +12,20 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import type { HandedSockets } from '../../runtime/handed-sockets.ts';
-import { findPortHolder } from '../../runtime/port-holder.ts';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-wheel.ts';
 import type { Counters } from '../counters.ts';
-import { ListenFailed } from '../errors.ts';
 import { isLoopback } from '../rate-limit.ts';
 import { ANSWER_OCTETS_MAX, type Client, IDLE_MS, MISSED, type Service } from '../service.ts';
 import { FrameReader } from '../wire/frame.ts';
 import { writeUint16 } from '../wire/message.ts';
+import { listenAt } from './stream-server.ts';
 
 const PIPELINE_MAX = 256;
 const WRITE_OCTETS_MAX = 262_144;
 const SLOW_MS = 10_000;
 const HANDSHAKE_MS = 5_000;
 const LENGTH_OCTETS = 2;
-const BACKLOG_CONNECTIONS = 1_024;
 
 export interface StreamOptions {
   /** Sockets that are bound already. */
@@ -100,23 +98,7 @@ export class StreamListener {
             ALPNProtocols: ['dot'],
             handshakeTimeout: HANDSHAKE_MS,
           });
-    const { address: host, port } = endpoint;
-    const fd = options.handed?.take('tcp', endpoint) ?? null;
-    if (fd === null) {
-      server.listen({ host, port, ipv6Only: options.ipv6Only, backlog: BACKLOG_CONNECTIONS });
-    } else {
-      // Of a descriptor Node takes no `backlog` among the options.
-      server.listen({ fd }, BACKLOG_CONNECTIONS);
-    }
-    try {
-      await once(server, 'listening');
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? 'EUNKNOWN';
-      throw new ListenFailed(endpoint, 'tcp', code, findPortHolder('tcp', port));
-    }
-    const bound = server.address();
-    const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port;
-    return new StreamListener(server, { address: host, port: boundPort }, options);
+    return new StreamListener(server, await listenAt(server, endpoint, options), options);
   }
 
   /** Takes no more connections, and of those there are no more than what was sent by now. */
