@@ -8,6 +8,8 @@ import { type Folder, scratchFolder } from '../../support/scratch.ts';
 import { leaseOf, listeningLog, openAt, submission } from './fixture.ts';
 
 const SEGMENT_OCTETS = 65_536;
+/** Of a busy machine. */
+const PATIENCE = { timeout: 20_000 };
 const cleanup = new Cleanup();
 let folder: Folder;
 let spool: Spool;
@@ -27,7 +29,7 @@ const sizeOf = async (path: string, name: string): Promise<number> =>
 const append = (octets: number) =>
   spool.append(submission(['a@x.example'], { content: Buffer.alloc(octets, 'x') }));
 const awaitSpare = () =>
-  vi.waitFor(async () => expect(await namesIn(folder.path)).toContain('spare'));
+  vi.waitFor(async () => expect(await namesIn(folder.path)).toContain('spare'), PATIENCE);
 
 async function crashedCopy(): Promise<string> {
   const copy = await scratchFolder('crashed');
