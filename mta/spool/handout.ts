@@ -12,6 +12,7 @@ import { type ReasonColumns, reasonOf } from './reason.ts';
 import { messageSum, recipientSum } from './row-sum.ts';
 import type { SegmentId } from './segment-file.ts';
 import type { Segments } from './segments.ts';
+import { Slab } from './slab.ts';
 import type { LeasedMessage } from './spool.ts';
 import { StoreFault } from './trouble.ts';
 
@@ -47,7 +48,7 @@ interface StoredRow extends Omit<MessageRow, 'content'> {
   readonly segment: SegmentId | null;
   readonly at: number | null;
   readonly sum: number | null;
-  /** Empty where a segment has it. */
+  /** Null where a segment has it. */
   readonly content: Buffer | null;
 }
 
@@ -58,6 +59,7 @@ export class Handout {
   readonly #leases: Leases;
   readonly #quarantine: Quarantine;
   readonly #segments: Segments;
+  readonly #slab = new Slab();
   readonly #select: Database.Statement<[MessageId], StoredRow>;
 
   constructor(
@@ -70,9 +72,15 @@ export class Handout {
     this.#quarantine = quarantine;
     this.#select = db.prepare(
       `SELECT reverse_path, body, smtp_utf8, received_ms, recipients, content_crc32,
-         tenant, campaign, extra, content_octets, segment, at, sum, content
+         tenant, campaign, extra, content_octets, segment, at, sum,
+         CASE WHEN segment IS NULL THEN content END AS content
        FROM messages WHERE id = ?`,
     );
+  }
+
+  /** What is read from here on goes to another thread together. */
+  begin(): void {
+    this.#slab.begin();
   }
 
   /**
@@ -121,7 +129,7 @@ export class Handout {
     if (row === undefined) throw new StoreFault('corrupt', `message ${message} has lost its row`);
     if (row.sum !== null && row.sum !== messageSum(message, row.reverse_path))
       throw changed(message);
-    const content = contentOf(row, this.#segments);
+    const content = contentOf(row, this.#segments, this.#slab);
     if (typeof content === 'string') return content;
     if (crc32(content) !== row.content_crc32) return 'checksum mismatch';
     return { ...row, content };
@@ -132,13 +140,13 @@ const changed = (message: MessageId): StoreFault =>
   new StoreFault('corrupt', `a row of message ${message} has changed`);
 
 /** The content of a row, unchecked. */
-export function contentOf(
-  row: Pick<StoredRow, 'segment' | 'at' | 'content_octets' | 'content'>,
+function contentOf(
+  { segment, at, content, content_octets: octets }: StoredRow,
   segments: Segments,
+  slab: Slab,
 ): Buffer | Damage {
-  const { segment, at, content, content_octets: octets } = row;
   if (segment === null || at === null) return content ?? 'content missing';
-  const read = segments.read({ segment, at }, octets);
+  const read = segments.read({ segment, at }, octets, slab.roomFor);
   if (typeof read !== 'string') return read;
   return read === 'missing' ? 'content missing' : 'content unreadable';
 }

@@ -177,12 +177,18 @@ export class Segments {
     else this.#pins.delete(segment);
   }
 
-  /** @returns octets of the file, or why there are none; throws an error of the system that may pass */
-  read({ segment, at }: Place, octets: number): Buffer | 'missing' | 'short' {
+  /**
+   * @param roomFor where they go. @returns octets of the file, or why there are none; throws an error of the
+   *   system that may pass
+   */
+  read(
+    { segment, at }: Place,
+    octets: number,
+    roomFor: (octets: number) => Buffer = Buffer.allocUnsafe,
+  ): Buffer | 'missing' | 'short' {
     const file = this.#reader(segment);
     if (file === null) return 'missing';
-    // Its own memory, so that it can be moved to another thread.
-    const content = Buffer.allocUnsafeSlow(octets);
+    const content = roomFor(octets);
     return file.read(content, 0, octets, at) === octets ? content : 'short';
   }
 

@@ -48,7 +48,7 @@ export interface LeasedMessage {
   readonly campaign: string;
   /** As submitted. */
   readonly extra?: string;
-  /** Owned by the caller. */
+  /** Owned by the caller. It may share memory with the contents of up to seven others of its lease. */
   readonly content: Uint8Array;
   readonly recipients: readonly LeasedRecipient[];
 }

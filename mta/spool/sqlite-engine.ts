@@ -17,6 +17,7 @@ import { startThread } from '../../runtime/thread.ts';
 import { LABEL, type MessageId, type Submission } from '../envelope.ts';
 import { SpoolLost, SpoolUnavailable, SubmittedBefore } from '../errors.ts';
 import { Arena, type Outgoing } from './arena.ts';
+import { unpackAnswer } from './parcel.ts';
 import type {
   Batch,
   BatchReply,
@@ -334,9 +335,9 @@ class SqliteSpool implements Spool {
       if (appended?.ok === true) resolve(appended.ids[at]!);
       else reject(errorOf(appended!));
     }
-    for (const [at, { resolve, reject }] of errands.entries()) {
+    for (const [at, { request, resolve, reject }] of errands.entries()) {
       const answer = answers[at]!;
-      if (answer.ok) resolve(answer.value);
+      if (answer.ok) resolve(unpackAnswer(request, answer.value));
       else reject(errorOf(answer));
     }
     if (this.#appends.length > 0 || this.#errands.length > 0) this.#schedule();

@@ -96,6 +96,7 @@ export class Store {
   readonly #writer: LogWriter;
   readonly #compactor: Compactor;
   readonly #applier: Applier;
+  readonly #handout: Handout;
   readonly #lessor: Lessor;
   readonly #expirer: Expirer;
   readonly #listing: Listing;
@@ -133,9 +134,10 @@ export class Store {
     this.#writer = new LogWriter({ segments, journal, onceKeys: new OnceKeys(db) });
     this.#compactor = new Compactor(db, segments);
     this.#applier = new Applier(db, { segments, journal, leases, lanes, tenants });
-    const handout = new Handout(db, { leases, segments }, (message, damage) =>
+    this.#handout = new Handout(db, { leases, segments }, (message, damage) =>
       this.#quarantine(message, damage),
     );
+    const handout = this.#handout;
     this.#lessor = new Lessor(db, { leases, handout, lanes, tenants });
     this.#expirer = new Expirer(db, leases, handout);
     this.#listing = new Listing(db, leases, lanes);
@@ -206,14 +208,13 @@ export class Store {
 
   read({ op, asks }: ReadRequest, nowMs: number): unknown {
     this.#nowMs = nowMs;
-    const { leases } = this.#surroundings;
     switch (op) {
       case 'lease':
-        return leases.attempt(() => this.#lessor.lease(asks));
+        return this.#lease(() => this.#lessor.lease(asks));
       case 'leaseExpired':
-        return leases.attempt(() => this.#expirer.leaseExpired(asks));
+        return this.#lease(() => this.#expirer.leaseExpired(asks));
       case 'leaseMessage':
-        return leases.attempt(() => this.#lessor.leaseMessage(asks));
+        return this.#lease(() => this.#lessor.leaseMessage(asks));
       case 'domains':
         return this.#listing.domains(asks.after, asks.limit);
       case 'inspect':
@@ -228,6 +229,11 @@ export class Store {
         // Taken every few seconds: what was handed over is under way, and gets no rows for that.
         return this.#census.page(asks);
     }
+  }
+
+  #lease<T>(work: () => T): T {
+    this.#handout.begin();
+    return this.#surroundings.leases.attempt(work);
   }
 
   /** Lets the files shrink after a burst, a little with each call. */
