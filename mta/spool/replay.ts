@@ -4,7 +4,7 @@
  *
  * Damage costs what it touched: a record that cannot be read is copied to quarantine, and reading goes on
  * with the next sound one. Only the last batch of a log may be unfinished: nobody was told that it is
- * kept, so what cannot be read of it is passed over, and what can be is kept.
+ * kept, so what cannot be read of it, or has not its content, is passed over, and what can be is kept.
  */
 import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,9 +16,12 @@ import type { Journal, Outcome } from './journal.ts';
 import { placeNotices } from './notices.ts';
 import type { Incident } from './protocol.ts';
 import { findHeader, HEADER_OCTETS, RecordKind, readHeader, recordOctets } from './record.ts';
-import { SEGMENT_HEAD_OCTETS, type SegmentId } from './segment-file.ts';
+import { SEGMENT_HEAD_OCTETS, type SegmentFile, type SegmentId } from './segment-file.ts';
 import { isBefore, type Place, type Segments } from './segments.ts';
 
+/** Read at a time in search of the end. */
+const PART_OCTETS = 1_048_576;
+const SECTOR_OCTETS = 512;
 /** Compared at a time. */
 const ZEROS = Buffer.alloc(4096);
 
@@ -66,19 +69,19 @@ function replaySegment(context: Replay, { id: segment, from, isLast }: Part): Me
     });
     return 0;
   }
-  const octets = Buffer.allocUnsafeSlow(Math.max(0, file.end - from));
+  const size = file.end - from;
+  const written = writtenIn(file, from);
+  // A header may end in zeros; contents that do are not looked at here.
+  const octets = Buffer.allocUnsafeSlow(Math.max(0, Math.min(size, written + HEADER_OCTETS)));
   const buffer = octets.subarray(0, file.read(octets, 0, octets.length, from));
-  const written = writtenOctets(buffer);
-  // A header may end in zeros.
-  const searched = buffer.subarray(0, written + HEADER_OCTETS);
   let lastId = 0;
   let at = 0;
   while (at < written) {
     const header = readHeader(buffer, at, file.salt);
     const next = header === null ? -1 : at + recordOctets(header.metaOctets, header.contentOctets);
-    if (header === null || next > buffer.length || !isMetaSound(buffer, at, header)) {
-      const end = findHeader(searched, at + 1, file.salt);
-      const part = { buffer: searched, at, segment, from, salt: file.salt };
+    const part = { buffer, at, segment, from, salt: file.salt };
+    if (header === null || next > size || !isMetaSound(buffer, at, header)) {
+      const end = findHeader(buffer, at + 1, file.salt);
       if (!isLast || isAcknowledged(context, part)) {
         salvage(context, segment, from + at, buffer.subarray(at, Math.min(end, written)));
       }
@@ -86,15 +89,57 @@ function replaySegment(context: Replay, { id: segment, from, isLast }: Part): Me
       continue;
     }
     const metaAt = at + HEADER_OCTETS;
-    const meta = buffer.toString('utf8', metaAt, metaAt + header.metaOctets);
-    lastId = Math.max(lastId, take(context, { segment, at: from + at }, { ...header, meta }));
+    const record = { segment, at: from + at };
+    const contentAt = record.at + HEADER_OCTETS + header.metaOctets;
+    lastId = Math.max(lastId, header.id);
+    if (
+      !isLast ||
+      isBefore(record, context.applied) ||
+      !isUnwritten(file, contentAt, header) ||
+      isAcknowledged(context, part)
+    ) {
+      const meta = buffer.toString('utf8', metaAt, metaAt + header.metaOctets);
+      lastId = Math.max(lastId, take(context, record, { ...header, meta }));
+    }
     at = next;
   }
-  if (isLast && at < buffer.length) context.segments.cutOff({ segment, at: from + at });
+  if (isLast && at < size) context.segments.cutOff({ segment, at: from + at });
   return lastId;
 }
+/**
+ * Whether the content is not what its checksum says, and a sector of it is zeros, as nobody has written it.
+ * One that has merely changed is kept, and told of when its turn comes.
+ */
+function isUnwritten(
+  file: SegmentFile,
+  at: number,
+  { contentOctets, contentCrc }: { readonly contentOctets: number; readonly contentCrc: number },
+): boolean {
+  const content = Buffer.allocUnsafe(contentOctets);
+  file.read(content, 0, contentOctets, at);
+  if (crc32(content) === contentCrc) return false;
+  for (let from = 0; from < contentOctets; ) {
+    const end = from + SECTOR_OCTETS - ((at + from) % SECTOR_OCTETS);
+    if (writtenOctets(content.subarray(from, end)) === 0) return true;
+    from = end;
+  }
+  return false;
+}
 
-/** @returns octets before the zeros at the end, which are what a process that ended had not come to */
+/** @returns octets from there on before the zeros at the end, which are what nobody has come to write */
+function writtenIn(file: SegmentFile, from: number): number {
+  const part = Buffer.allocUnsafe(PART_OCTETS);
+  for (let end = file.end; end > from; ) {
+    const start = Math.max(from, end - PART_OCTETS);
+    const got = file.read(part, 0, end - start, start);
+    const written = writtenOctets(part.subarray(0, got));
+    if (written > 0) return start + written - from;
+    end = start;
+  }
+  return 0;
+}
+
+/** @returns octets before the zeros at the end */
 function writtenOctets(buffer: Buffer): number {
   let end = buffer.length;
   while (end % ZEROS.length > 0 && buffer[end - 1] === 0) end -= 1;

@@ -1,5 +1,5 @@
 /** The spare: made beside the work, what the next segment is made of, and never in anybody's way. */
-import { cp, readdir, stat, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Spool } from '../../../mta/spool/spool.ts';
@@ -34,7 +34,8 @@ const awaitSpare = () =>
 async function crashedCopy(): Promise<string> {
   const copy = await scratchFolder('crashed');
   cleanup.add(() => copy.remove());
-  await cp(folder.path, copy.path, { recursive: true });
+  // A spare that is being made may get its name meanwhile.
+  await vi.waitFor(() => cp(folder.path, copy.path, { recursive: true }), PATIENCE);
   return copy.path;
 }
 
@@ -88,6 +89,44 @@ test('zeros that a crash leaves behind the last record go at the next start, and
     await cp(next.path, path, { recursive: true, force: true });
   }
 });
+
+/** What the sectors of a message's content are where they were never written. */
+async function blank(path: string, name: string, content: Buffer): Promise<void> {
+  const file = join(segmentsOf(path), name);
+  const octets = await readFile(file);
+  const at = octets.indexOf(content);
+  expect(at).toBeGreaterThan(0);
+  octets.fill(0, at + 512, at + content.length);
+  await writeFile(file, octets);
+}
+
+test.each([true, false])(
+  'a last message without its content was not acknowledged; one before it was (leased: %s)',
+  async (handOver) => {
+    await append(5_000);
+    await awaitSpare();
+    const contents = ['b', 'c'].map((letter) => Buffer.alloc(3_000, letter));
+    for (const content of contents) {
+      await spool.append(submission(['b@y.example'], { content }), handOver);
+    }
+    const path = await crashedCopy();
+    await blank(path, '0000000002.seg', contents[1]!);
+    const log = listeningLog();
+    const other = await openAt(path, { log });
+    expect(await other.counts()).toMatchObject({ messages: 2, quarantined: 0 });
+    expect((await other.lease(leaseOf(['y.example']))).messages.length).toBe(1);
+    expect(log.lines).toEqual([]);
+    await other.close();
+
+    const damaged = await crashedCopy();
+    await blank(damaged, '0000000002.seg', contents[0]!);
+    const another = await openAt(damaged, { log });
+    expect((await another.counts()).messages).toBe(3);
+    expect((await another.lease(leaseOf(['y.example']))).messages.length).toBe(1);
+    expect((await another.counts()).quarantined).toBe(1);
+    await another.close();
+  },
+);
 
 test('zeros go when the spool is closed, and a whole spare stays for the next start', async () => {
   await append(5_000);
