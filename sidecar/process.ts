@@ -6,6 +6,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import type { HandedSocket } from '../runtime/handed-sockets.ts';
+import { MAIL_HEAP } from '../runtime/heap.ts';
 import { KEEP_WRAPPERS } from '../runtime/thread.ts';
 import type { LoadRequest } from './config/load.ts';
 import type { RawConfig } from './config/schema.ts';
@@ -57,7 +58,7 @@ export class Process {
     this.name = name;
     this.#child = fork(module, [name], {
       ...(execPath !== undefined && { execPath }),
-      execArgv: [...process.execArgv, KEEP_WRAPPERS],
+      execArgv: [...process.execArgv, KEEP_WRAPPERS, ...(name === 'mta' ? [MAIL_HEAP] : [])],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', ...sockets.map(({ fd }) => fd)],
     });
     const child = this.#child;

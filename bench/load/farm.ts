@@ -9,6 +9,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
+import { MAIL_HEAP } from '../../runtime/heap.ts';
 import { startThread } from '../../runtime/thread.ts';
 import type { Cleanup } from '../../test/support/cleanup.ts';
 import { freePort, loopbackAddress } from '../../test/support/scratch.ts';
@@ -161,6 +162,8 @@ async function startMta(
   const authority = cleanup.stop(await startAuthority({ zones }));
   const postilion = await startPostilion({
     program: 'mta',
+    // As `up` starts it.
+    startedBy: ['env', `NODE_OPTIONS=${MAIL_HEAP}`],
     upstream: authority,
     mta: {
       drain: '1s',
