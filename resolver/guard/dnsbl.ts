@@ -52,6 +52,11 @@ export class Dnsbl {
     );
   }
 
+  /** @param others keeps what is of no block list. @returns the cache that keeps the key */
+  cacheOf(key: string, others: CacheStore): CacheStore {
+    return this.zoneOf(key) === null ? others : this.cache;
+  }
+
   /** @param key of a question. @returns the zone that it is in, as a key, or null */
   zoneOf(key: string): string | null {
     if (this.#zones.size === 0) return null;

@@ -14,7 +14,8 @@ import { findPortHolder } from '../../runtime/port-holder.ts';
 import { type Endpoint, formatEndpoint } from '../../runtime/settings.ts';
 import type { Counters } from '../counters.ts';
 import { ListenFailed } from '../errors.ts';
-import { ANSWER_OCTETS_MAX, type Client, MISSED, type Service } from '../service.ts';
+import { ANSWER_OCTETS_MAX, type Client } from '../replies.ts';
+import { MISSED, type Service } from '../service.ts';
 
 /** Some 10,000 queries, where net.core.rmem_max allows; its 208 KiB hold 270. */
 const RECEIVE_BUFFER_OCTETS = 8_388_608;

@@ -14,7 +14,8 @@ import { Alarm, type AlarmOwner, type TimerWheel } from '../../runtime/timer-whe
 import type { AnswerTableMemory } from '../cache/answer-table-layout.ts';
 import type { Counters } from '../counters.ts';
 import { FrontsUnavailable } from '../errors.ts';
-import { ANSWER_OCTETS_MAX, type Client, MISSED, type Service } from '../service.ts';
+import { ANSWER_OCTETS_MAX, type Client } from '../replies.ts';
+import { MISSED, type Service } from '../service.ts';
 import {
   BATCH_MAX,
   CONTROL_WORDS,

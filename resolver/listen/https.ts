@@ -17,7 +17,8 @@ import {
 import type { Socket } from 'node:net';
 import type { Endpoint } from '../../runtime/settings.ts';
 import { Alarm, type AlarmOwner } from '../../runtime/timer-wheel.ts';
-import { ANSWER_OCTETS_MAX, type Client, IDLE_MS, MISSED } from '../service.ts';
+import { ANSWER_OCTETS_MAX, type Client, IDLE_MS } from '../replies.ts';
+import { MISSED } from '../service.ts';
 import { MESSAGE_OCTETS_MAX, RCODE, TYPE } from '../wire/constants.ts';
 import { headerRcodeOf, RecordCursor } from '../wire/message.ts';
 import { listenAt } from './stream-server.ts';
