@@ -20,6 +20,7 @@ import { Opening, type OpeningPhase, type OpeningStep } from './opening.ts';
 import type { Action, SessionOptions } from './phases.ts';
 import { isNegative, isPositive, type Reply } from './reply.ts';
 import type { CloseCause, RecipientFact, Transaction, WaitPhase } from './transaction.ts';
+import { refuseUnasked } from './unasked.ts';
 import { UnderWay } from './under-way.ts';
 import { WINDOW_OCTETS_MAX, Window } from './window.ts';
 import { type Awaited, answered, fill, NOT_SENT, newWork, type Work } from './work.ts';
@@ -113,7 +114,7 @@ export class Session<T extends Transaction> {
   /** Sends MAIL and what may follow it. Only when canStart. */
   start(transaction: T): void {
     const work = newWork(transaction, this.#underWay.count > 0);
-    this.#refuseUnfit(work);
+    refuseUnasked(work, this.capabilities, this.#opening.proven);
     if (work.rcptsAwaited === 0) {
       this.#tell(work);
       return;
@@ -131,20 +132,6 @@ export class Session<T extends Transaction> {
       this.#queue(command.DATA, 'data', work);
     }
     this.#sendWhatMayGo();
-  }
-
-  /** Recipients that this host need not be asked about have their fact by then. */
-  #refuseUnfit(work: Work<T>): void {
-    const { transaction, facts } = work;
-    const { recipients, smtpUtf8 } = transaction;
-    const refusal = command.unfit(transaction, this.capabilities, this.#opening.proven);
-    const recipientsMax = this.capabilities.recipientsMax ?? Number.POSITIVE_INFINITY;
-    for (let index = 0; index < recipients.length; index += 1) {
-      const reply = refusal ?? unwritableRecipient(recipients[index]!, smtpUtf8);
-      if (reply !== null) facts[index] = { ...answered(reply, 'mail'), local: true };
-      else if (work.rcptsAwaited < recipientsMax) work.rcptsAwaited += 1;
-      else facts[index] = { ...answered(BEYOND_RCPTMAX, 'rcpt'), local: true };
-    }
   }
 
   #queueEnvelope(work: Work<T>): void {
@@ -469,15 +456,3 @@ const protocolCause = (head: { readonly phase: WaitPhase }, reply: Reply): Close
   phase: head.phase,
   reply,
 });
-
-/** As the host would have said (RFC 9422 §4.2, RFC 5321 §4.5.3.1.10). */
-const BEYOND_RCPTMAX: Reply = command.localReply(
-  452,
-  '4.5.3',
-  'the host takes fewer recipients in one transaction (RCPTMAX)',
-);
-
-const unwritableRecipient = (address: string, smtpUtf8: boolean): Reply | null =>
-  command.isWritable(address, smtpUtf8)
-    ? null
-    : command.localReply(553, '5.1.3', 'the address cannot be written in an SMTP command');
