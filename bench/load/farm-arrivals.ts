@@ -9,8 +9,8 @@ import { median } from './rounds.ts';
 interface Site {
   /** Of the round: its last arrival. */
   lastAt: number;
-  /** Of all rounds that ended: the sum of these. */
-  seconds: number;
+  /** The same of all rounds that ended; 0 where it got none. */
+  readonly rounds: number[];
   waited: number;
   count: number;
 }
@@ -54,7 +54,7 @@ export class FarmArrivals {
     this.#waits.push(waited);
     this.#ofRound += 1;
     const domain = to.slice(to.indexOf('@') + 1);
-    const site = this.#sites.get(domain) ?? { lastAt: 0, seconds: 0, waited: 0, count: 0 };
+    const site = this.#sites.get(domain) ?? { lastAt: 0, rounds: [], waited: 0, count: 0 };
     this.#sites.set(domain, site);
     site.lastAt = now;
     site.waited += waited;
@@ -65,7 +65,7 @@ export class FarmArrivals {
   end(): number {
     let last = 0;
     for (const site of this.#sites.values()) {
-      site.seconds += site.lastAt;
+      site.rounds.push(site.lastAt);
       last = Math.max(last, site.lastAt);
     }
     this.#seconds += last;
@@ -79,9 +79,9 @@ export class FarmArrivals {
     this.#seconds = 0;
   }
 
-  /** Sum over the rounds of when its last mail arrived; NaN where none did. */
-  secondsOf(domain: string): number {
-    return this.#sites.get(domain)?.seconds ?? Number.NaN;
+  /** By round, when its last mail arrived; empty where none ever did. */
+  roundsOf(domain: string): readonly number[] {
+    return this.#sites.get(domain)?.rounds ?? [];
   }
 
   summary() {
@@ -90,7 +90,7 @@ export class FarmArrivals {
     const sites = [...this.#sites.values()];
     return {
       seconds: this.#seconds,
-      medianSiteSeconds: median(sites.map(({ seconds }) => seconds)),
+      medianSiteSeconds: median(sites.map(({ rounds }) => rounds.reduce((a, b) => a + b, 0))),
       p50Seconds: share(0.5),
       p99Seconds: share(0.99),
       slowestSiteSeconds: Math.max(...sites.map(({ waited, count }) => waited / count)),

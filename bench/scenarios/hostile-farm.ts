@@ -12,7 +12,7 @@
  * - Before that each delivers a tenth as much to its healthy half: neither is measured cold.
  * - A round yields a ratio; their median counts. The middle half of the ratios lies between the quartiles
  *   told with it: a median nearer to 0 than these are to each other proves no difference.
- * - A site counts as slowed by its own mail: by the sum over all rounds of when the last of it arrived.
+ * - A site counts as slowed by its own mail: by when the last of it arrived in each round, in the same way.
  *
  * A hostile half costs its thread less CPU than a healthy one (no TLS, less content), which is told beside
  * that of the mta: on few cores it is to the advantage of those amid the hostile.
@@ -128,10 +128,7 @@ async function outcome(
   amid: Measured,
 ): Promise<HostileFarm> {
   const counts = [await outcomesOf(among, warmUp), await outcomesOf(amid, warmUp)] as const;
-  const slowed = healthy.map((site) => {
-    const secondsIn = ({ farm }: Measured): number => farm.arrivals.secondsOf(domainOf(site));
-    return secondsIn(amid) / secondsIn(among) - 1;
-  });
+  const slowed = healthy.map((site) => slowedAt(domainOf(site), among.farm, amid.farm));
   const time = more(among.turns, amid.turns, ({ seconds }) => seconds);
   return {
     ...counts[1],
@@ -147,6 +144,14 @@ async function outcome(
     sitesSlowed: slowed.filter((share) => !(share <= SLOWED_MAX)).length,
     mostSlowed: Math.max(...slowed),
   };
+}
+
+/** NaN where none of its mail arrived. */
+function slowedAt(domain: string, among: Farm, amid: Farm): number {
+  const rounds = among.arrivals.roundsOf(domain);
+  const ratios = amid.arrivals.roundsOf(domain).map((seconds, at) => seconds / rounds[at]!);
+  // A round of little mail may have none for it.
+  return median(ratios.filter((ratio) => ratio > 0)) - 1;
 }
 
 const sum = (figures: readonly number[]): number => figures.reduce((a, b) => a + b, 0);
