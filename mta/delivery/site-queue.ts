@@ -404,19 +404,25 @@ export class SiteQueue {
       this.work();
       return;
     }
-    const { log, hosts } = this.#context;
-    log.info(
-      { site: this.site.alias, host: link.target.host, messages: link.settled },
-      describeCause(cause),
-    );
+    const told = `${link.target.host}: ${describeCause(cause)}`;
     const wanted = cause.kind !== 'closed' || cause.phase !== null;
-    if (wanted) this.#refused(`${link.target.host}: ${describeCause(cause)}`);
+    this.#logEnd(link, told, link.settled > 0 && (cause.kind === 'goodbye' || !wanted));
+    if (wanted) this.#refused(told);
     if (link.settled > 0) {
       this.work();
       return;
     }
-    hosts.failed(link.target.address);
-    this.#failed(`${link.target.host}: ${describeCause(cause)}`, judge(factsOf(cause)).hintMs);
+    this.#context.hosts.failed(link.target.address);
+    this.#failed(told, judge(factsOf(cause)).hintMs);
+  }
+
+  /** @param isUsual some hosts end each connection so, after every message: no news to an operator */
+  #logEnd(link: Link, told: string, isUsual: boolean): void {
+    const { log } = this.#context;
+    const fields = { site: this.site.alias, messages: link.settled };
+    if (isUsual) log.debug(fields, told);
+    // Where the site fails with it, that is logged instead.
+    else if (link.settled > 0 || this.#links.size > 0) log.info(fields, told);
   }
 
   #answered(): void {
