@@ -153,6 +153,14 @@ export class Segments {
     this.#spare.drop();
   }
 
+  /**
+   * What is appended from here on is behind `place`, as far as the index had come: segments that have gone may
+   * have had higher ids than those that are left, and nobody would read again what seems to be behind him.
+   */
+  beginBehind({ segment, at }: Place): void {
+    this.#lastId = Math.max(this.#lastId, at > 0 ? segment : segment - 1);
+  }
+
   /** Where the log ends. */
   get end(): Place {
     const file = this.#current;

@@ -148,6 +148,7 @@ export class Store {
     this.#lastId = state.lastId;
     this.#applied = { segment: state.appliedSegment, at: state.appliedAt };
     this.#durableLow = { segment: state.lowSegment, at: state.lowAt };
+    segments.beginBehind(this.#applied);
     this.#replay();
   }
 

@@ -267,3 +267,21 @@ describe('a segment that little is wanted of', () => {
     }
   });
 });
+
+/** Power loss: the log as it is, and the index as the last checkpoint left it, when the spool was closed. */
+test('a segment never bears the name of one that has gone, which the index has behind it', async () => {
+  await spool.append(submission(['stays@x.example']));
+  await spool.close();
+  spool = await openAt(folder.path);
+  const gone = await spool.append(submission(['gone@x.example']), true);
+  await spool.settle([done(gone)], []);
+  await spool.close();
+  const durable = await crashed();
+  spool = await openAt(folder.path);
+  await spool.append(submission(['new@x.example']));
+  const segments = join(durable.path, 'segments');
+  await cp(join(folder.path, 'segments'), segments, { recursive: true });
+  const { other } = await durable.open(durable.path);
+  const rows = await other.list(all);
+  expect(rows.map(({ address }) => address)).toEqual(['stays@x.example', 'new@x.example']);
+});
