@@ -28,6 +28,11 @@ export const SEGMENTS_FOLDER = 'segments';
 const SEGMENT_OCTETS = 64 * 1_048_576;
 /** A spare is made once a segment has an octet for so many of a whole one: a spool at rest needs none. */
 const SPARE_FROM_SHARE = 16;
+/**
+ * And only where a sync has fewer octets: it then saves some 45 µs of CPU and a third of its time or more,
+ * where filling costs 4 µs for 10 KB. Larger ones hardly wait for the journal.
+ */
+const SPARE_SYNC_OCTETS = 131_072;
 /** And only where the disk has room for so many segments beyond what is to be kept free. */
 const SPARE_ROOM_SEGMENTS = 8;
 /** Files kept open for reading, besides the one appended to. */
@@ -84,6 +89,8 @@ export class Segments {
   /** In order of use, the last one last. */
   readonly #readers = new Map<SegmentId, SegmentFile>();
   #current: SegmentFile | null = null;
+  /** Of the current one. */
+  #syncs = 0;
   #lastId: SegmentId = 0;
   #sealedOctets = 0;
 
@@ -124,6 +131,7 @@ export class Segments {
     { nowMs, synced }: { readonly nowMs: number; readonly synced: boolean },
   ): Place {
     const file = this.next(nowMs);
+    if (synced) this.#syncs += 1;
     try {
       return { segment: file.id, at: file.append(parts, synced) };
     } catch (error) {
@@ -143,6 +151,7 @@ export class Segments {
   prepare(): void {
     const end = this.#current?.end ?? 0;
     if (this.#spare.isComing || end < this.#segmentOctets / SPARE_FROM_SHARE) return;
+    if (end > this.#syncs * SPARE_SYNC_OCTETS) return;
     const { bavail, bsize } = statfsSync(this.#folder);
     const wanted = this.#reserveOctets + SPARE_ROOM_SEGMENTS * this.#segmentOctets;
     if (bavail * bsize >= wanted) this.#spare.make();
@@ -379,6 +388,7 @@ export class Segments {
       throw error;
     }
     this.#lastId = id;
+    this.#syncs = 0;
     this.#known.add(id);
     return file;
   }

@@ -52,6 +52,13 @@ test('there is none while little is written; then it is what the next segment is
   expect(await namesIn(folder.path)).toEqual(['0000000001.seg', '0000000002.seg']);
 });
 
+test('there is none where a sync has so much that it hardly matters', async () => {
+  await append(300_000);
+  await append(300_000);
+  await spool.counts();
+  expect(await namesIn(folder.path)).toEqual(['0000000001.seg', '0000000002.seg']);
+});
+
 test('a segment that is larger than its spare, and the one after it', async () => {
   await append(5_000);
   await awaitSpare();
