@@ -65,7 +65,7 @@ export class Farm {
 
   static async start({ sites, hostile }: FarmOptions, cleanup: Cleanup): Promise<Farm> {
     const port = await freePort();
-    const addresses = Array.from({ length: sites }, () => loopbackAddress());
+    const addresses = distinctAddresses(sites);
     const half = (healthy: boolean) => addresses.filter((_, site) => isHealthy(site) === healthy);
     const others = await startOtherHalf({ addresses: half(false), port, hostile }, cleanup);
     const arrivals = new FarmArrivals();
@@ -142,6 +142,12 @@ export class Farm {
   #signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
     process.kill(this.#mta.process().pid, signal);
   }
+}
+
+function distinctAddresses(count: number): string[] {
+  const addresses = new Set<string>();
+  while (addresses.size < count) addresses.add(loopbackAddress());
+  return [...addresses];
 }
 
 async function startOtherHalf(workerData: FarmHalfSetup, cleanup: Cleanup): Promise<Worker> {
