@@ -60,21 +60,19 @@ const SYSTEM_TROUBLE: Readonly<Record<string, StoreTrouble>> = {
   ENOTDIR: 'not-writable',
   ENOENT: 'not-writable',
   EEXIST: 'not-writable',
-  EIO: 'io',
-  EBADF: 'io',
-  EMFILE: 'io',
-  ENFILE: 'io',
-  ESTALE: 'io',
 };
 
 /** @returns null when the error is no trouble of storage but a mistake of ours */
 export function troubleOf(error: unknown): StoreTrouble | null {
   if (error instanceof StoreFault) return error.trouble;
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  return (
-    SQLITE_TROUBLE.find(([prefix]) => code.startsWith(prefix))?.[1] ?? SYSTEM_TROUBLE[code] ?? null
-  );
+  const known =
+    SQLITE_TROUBLE.find(([prefix]) => code.startsWith(prefix))?.[1] ?? SYSTEM_TROUBLE[code];
+  return known ?? (isOfTheSystem(error) ? 'io' : null);
 }
+
+/** A call of the system failed: EIO, EFBIG under a limit of file sizes, ESTALE, and whatever else there is. */
+const isOfTheSystem = (error: unknown): boolean => error instanceof Error && 'syscall' in error;
 
 /** What ends each trouble. Mail is taken again within a second of it, unless the sentence says otherwise. */
 export const REMEDY: Readonly<Record<StoreTrouble, string>> = {
@@ -83,7 +81,7 @@ export const REMEDY: Readonly<Record<StoreTrouble, string>> = {
   'read-only': 'mount the file system of the spool writable',
   'not-writable': 'let this user write to the folder of the spool, or set mta.spool to another',
   'in-use': 'stop the other process, or set mta.spool to another folder',
-  io: 'see the system log for the disk of the spool',
+  io: 'see the system log for the disk of the spool, and the limits of this process (ulimit -a)',
   corrupt:
     'see the system log for the disk of the spool: its index was damaged, made anew, and damaged again',
   incompatible: 'start the version that wrote the spool, or set mta.spool to another folder',

@@ -8,6 +8,7 @@ import Database from 'better-sqlite3';
 import koffi from 'koffi';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Spool } from '../../../mta/spool/spool.ts';
+import { troubleOf } from '../../../mta/spool/trouble.ts';
 import { ManualClock } from '../../support/clock.ts';
 import { requirePeer } from '../../support/peers.ts';
 import { type Folder, scratchFolder } from '../../support/scratch.ts';
@@ -102,6 +103,26 @@ describe('at start', () => {
       expect(again.prepare('SELECT * FROM theirs').all()).toEqual([{ x: 1 }]);
       again.close();
     }
+  });
+});
+
+describe('what failed', () => {
+  const failed = (code: string, more: object = {}): Error =>
+    Object.assign(new Error(code), { code, ...more });
+  const call = { syscall: 'write' };
+
+  test.each([
+    [failed('SQLITE_IOERR_WRITE'), 'io'],
+    [failed('SQLITE_FULL'), 'full'],
+    [failed('ENOSPC', call), 'full'],
+    [failed('EROFS', call), 'read-only'],
+    // Under ulimit -f, and what no list foresees.
+    [failed('EFBIG', call), 'io'],
+    [failed('ENXIO', call), 'io'],
+    [failed('ERR_OUT_OF_RANGE'), null],
+    [new TypeError('a mistake'), null],
+  ])('%s is %s', (error, trouble) => {
+    expect(troubleOf(error)).toBe(trouble);
   });
 });
 
