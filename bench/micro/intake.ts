@@ -8,22 +8,20 @@
  */
 import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
-import { parseArgs } from 'node:util';
 import { mtaSchema } from '../../mta/config.ts';
 import { Intake } from '../../mta/intake/intake.ts';
 import { Session, type SessionHost } from '../../mta/intake/session.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { silentLog } from '../../runtime/log.ts';
 import { cryptoRandom } from '../../runtime/random.ts';
+import { benchOptions } from '../load/options.ts';
 import { tableText } from '../load/table.ts';
 
-const { values } = parseArgs({
-  options: {
-    messages: { type: 'string', default: '50000' },
-    octets: { type: 'string', default: '10240' },
-    rounds: { type: 'string', default: '5' },
-    json: { type: 'boolean', default: false },
-  },
+const values = benchOptions({
+  messages: { type: 'string', default: '50000' },
+  octets: { type: 'string', default: '10240' },
+  rounds: { type: 'string', default: '5' },
+  json: { type: 'boolean', default: false },
 });
 const messages = Number(values.messages);
 const octets = Number(values.octets);
